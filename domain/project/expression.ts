@@ -1,0 +1,352 @@
+/**
+ * Row expressions: a small typed tree that compiles to a TypeScript closure (online, ingest of single events) and to SQL
+ * (offline, over whole files). Both compilers live here, side by side, because they must give the same value.
+ *
+ * Null rules are SQL's: an operator with a null operand is null; `and`/`or` are three-valued; a division by zero is null.
+ * Instants (`ts`) are int64 microseconds on both sides, never a SQL TIMESTAMP.
+ */
+import { MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE } from '../time.ts';
+
+export type ColumnType = 'i64' | 'f64' | 'bool' | 'str' | 'ts';
+
+export type Value = number | string | boolean | null;
+
+export type BinaryOperator = 'add' | 'sub' | 'mul' | 'div' | 'eq' | 'ne' | 'lt' | 'le' | 'gt' | 'ge';
+export type UnaryOperator = 'not' | 'isNull' | 'abs' | 'ln1p' | 'hourOfDay' | 'dayOfWeek';
+export type VariadicOperator = 'and' | 'or' | 'greatest' | 'least' | 'coalesce';
+
+export type Expression =
+  | { readonly op: 'column'; readonly name: string }
+  | { readonly op: 'literal'; readonly value: Value; readonly type: ColumnType }
+  | { readonly op: BinaryOperator; readonly left: Expression; readonly right: Expression }
+  | { readonly op: UnaryOperator; readonly of: Expression }
+  | { readonly op: VariadicOperator; readonly of: readonly Expression[] }
+  /** The instant `minutes` (any number) after `at`, rounded half up to a microsecond. */
+  | { readonly op: 'plusMinutes'; readonly at: Expression; readonly minutes: Expression };
+
+export type Row = Readonly<Record<string, Value>>;
+export type RowFunction = (row: Row) => Value;
+
+/** Columns an expression reads, each once, in order of first use. */
+export function columnsOf(expression: Expression, into: Set<string> = new Set()): Set<string> {
+  switch (expression.op) {
+    case 'column':
+      into.add(expression.name);
+      return into;
+    case 'literal':
+      return into;
+    case 'plusMinutes':
+      columnsOf(expression.at, into);
+      return columnsOf(expression.minutes, into);
+    case 'and':
+    case 'or':
+    case 'greatest':
+    case 'least':
+    case 'coalesce':
+      for (const part of expression.of) columnsOf(part, into);
+      return into;
+    case 'not':
+    case 'isNull':
+    case 'abs':
+    case 'ln1p':
+    case 'hourOfDay':
+    case 'dayOfWeek':
+      return columnsOf(expression.of, into);
+    case 'add':
+    case 'sub':
+    case 'mul':
+    case 'div':
+    case 'eq':
+    case 'ne':
+    case 'lt':
+    case 'le':
+    case 'gt':
+    case 'ge':
+      columnsOf(expression.left, into);
+      return columnsOf(expression.right, into);
+  }
+}
+
+/** The type of an expression over `columns`; throws a plain sentence when an operand does not fit. */
+export function typeOf(expression: Expression, columns: ReadonlyMap<string, ColumnType>): ColumnType {
+  const need = (part: Expression, allowed: readonly ColumnType[]): ColumnType => {
+    const type = typeOf(part, columns);
+    if (!allowed.includes(type)) throw new TypeError(`${expression.op} takes ${allowed.join(' or ')}, not ${type}`);
+    return type;
+  };
+  const numeric: readonly ColumnType[] = ['i64', 'f64'];
+  switch (expression.op) {
+    case 'column': {
+      const type = columns.get(expression.name);
+      if (type === undefined) {
+        throw new ReferenceError(`there is no column "${expression.name}"; there are ${[...columns.keys()].join(', ')}`);
+      }
+      return type;
+    }
+    case 'literal':
+      return expression.type;
+    case 'add':
+    case 'sub':
+    case 'mul': {
+      const [left, right] = [need(expression.left, numeric), need(expression.right, numeric)];
+      return left === 'i64' && right === 'i64' ? 'i64' : 'f64';
+    }
+    case 'div':
+      need(expression.left, numeric);
+      need(expression.right, numeric);
+      return 'f64';
+    case 'eq':
+    case 'ne':
+    case 'lt':
+    case 'le':
+    case 'gt':
+    case 'ge': {
+      const left = typeOf(expression.left, columns);
+      need(expression.right, numeric.includes(left) ? numeric : [left]);
+      return 'bool';
+    }
+    case 'and':
+    case 'or':
+      for (const part of expression.of) need(part, ['bool']);
+      return 'bool';
+    case 'not':
+      need(expression.of, ['bool']);
+      return 'bool';
+    case 'isNull':
+      typeOf(expression.of, columns);
+      return 'bool';
+    case 'greatest':
+    case 'least':
+    case 'coalesce': {
+      const types = expression.of.map((part) => typeOf(part, columns));
+      const first = types[0];
+      if (first === undefined) throw new TypeError(`${expression.op} needs at least one operand`);
+      if (types.every((type) => type === first)) return first;
+      if (types.every((type) => numeric.includes(type))) return 'f64';
+      throw new TypeError(`${expression.op} mixes ${[...new Set(types)].join(' and ')}`);
+    }
+    case 'abs':
+      return need(expression.of, numeric);
+    case 'ln1p':
+      need(expression.of, numeric);
+      return 'f64';
+    case 'hourOfDay':
+    case 'dayOfWeek':
+      need(expression.of, ['ts']);
+      return 'i64';
+    case 'plusMinutes':
+      need(expression.at, ['ts']);
+      need(expression.minutes, numeric);
+      return 'ts';
+  }
+}
+
+/** The closure of an expression; the tree is walked once, here. */
+export function compileExpression(expression: Expression): RowFunction {
+  switch (expression.op) {
+    case 'column': {
+      const { name } = expression;
+      return (row) => row[name] ?? null;
+    }
+    case 'literal': {
+      const { value } = expression;
+      return () => value;
+    }
+    case 'add':
+    case 'sub':
+    case 'mul':
+    case 'div':
+      return arithmetic(expression.op, compileExpression(expression.left), compileExpression(expression.right));
+    case 'eq':
+    case 'ne':
+    case 'lt':
+    case 'le':
+    case 'gt':
+    case 'ge':
+      return comparison(expression.op, compileExpression(expression.left), compileExpression(expression.right));
+    case 'and':
+    case 'or': {
+      const decisive = expression.op === 'or';
+      const parts = expression.of.map(compileExpression);
+      return (row) => {
+        let result: Value = !decisive;
+        for (const part of parts) {
+          const value = part(row);
+          if (value === decisive) return decisive;
+          if (value === null) result = null;
+        }
+        return result;
+      };
+    }
+    case 'greatest':
+    case 'least': {
+      const parts = expression.of.map(compileExpression);
+      const wanted = expression.op === 'greatest' ? 1 : -1;
+      return (row) => {
+        let best: Value = null;
+        for (const part of parts) {
+          const value = part(row);
+          if (value === null) return null;
+          if (best === null || compare(value, best) === wanted) best = value;
+        }
+        return best;
+      };
+    }
+    case 'coalesce': {
+      const parts = expression.of.map(compileExpression);
+      return (row) => {
+        for (const part of parts) {
+          const value = part(row);
+          if (value !== null) return value;
+        }
+        return null;
+      };
+    }
+    case 'not':
+      return mapped(expression.of, (value) => value !== true);
+    case 'isNull': {
+      const of = compileExpression(expression.of);
+      return (row) => of(row) === null;
+    }
+    case 'abs':
+      return mapped(expression.of, (value) => Math.abs(value as number));
+    case 'ln1p':
+      return mapped(expression.of, (value) => ((value as number) > -1 ? Math.log1p(value as number) : null));
+    case 'hourOfDay':
+      return mapped(expression.of, (value) => Math.floor(modulo(value as number, MICROS_PER_DAY) / MICROS_PER_HOUR));
+    case 'dayOfWeek':
+      return mapped(expression.of, (value) => modulo(Math.floor((value as number) / MICROS_PER_DAY) + 3, 7) + 1);
+    case 'plusMinutes': {
+      const at = compileExpression(expression.at);
+      const minutes = compileExpression(expression.minutes);
+      return (row) => {
+        const [start, length] = [at(row), minutes(row)];
+        if (start === null || length === null) return null;
+        return (start as number) + Math.floor((length as number) * MICROS_PER_MINUTE + 0.5);
+      };
+    }
+  }
+}
+
+function mapped(of: Expression, map: (value: Exclude<Value, null>) => Value): RowFunction {
+  const inner = compileExpression(of);
+  return (row) => {
+    const value = inner(row);
+    return value === null ? null : map(value);
+  };
+}
+
+function arithmetic(op: 'add' | 'sub' | 'mul' | 'div', left: RowFunction, right: RowFunction): RowFunction {
+  const apply: (a: number, b: number) => Value = {
+    add: (a: number, b: number) => a + b,
+    sub: (a: number, b: number) => a - b,
+    mul: (a: number, b: number) => a * b,
+    div: (a: number, b: number) => (b === 0 ? null : a / b),
+  }[op];
+  return (row) => {
+    const [a, b] = [left(row), right(row)];
+    return a === null || b === null ? null : apply(a as number, b as number);
+  };
+}
+
+function comparison(op: string, left: RowFunction, right: RowFunction): RowFunction {
+  const holds: (order: number) => boolean = (
+    {
+      eq: (order) => order === 0,
+      ne: (order) => order !== 0,
+      lt: (order) => order < 0,
+      le: (order) => order <= 0,
+      gt: (order) => order > 0,
+      ge: (order) => order >= 0,
+    } as Record<string, (order: number) => boolean>
+  )[op]!;
+  return (row) => {
+    const [a, b] = [left(row), right(row)];
+    return a === null || b === null ? null : holds(compare(a, b));
+  };
+}
+
+/** −1, 0 or 1; NaN is equal to itself and above every number, as in the conformance rules and in DuckDB. */
+function compare(a: Exclude<Value, null>, b: Exclude<Value, null>): number {
+  if (a === b) return 0;
+  if (typeof a === 'number' && typeof b === 'number') {
+    if (Number.isNaN(a)) return Number.isNaN(b) ? 0 : 1;
+    if (Number.isNaN(b)) return -1;
+  }
+  return a < b ? -1 : 1;
+}
+
+function modulo(value: number, by: number): number {
+  return ((value % by) + by) % by;
+}
+
+/** The SQL of an expression (DuckDB); every identifier is quoted, every literal is written out, nothing is interpolated raw. */
+export function toSql(expression: Expression): string {
+  switch (expression.op) {
+    case 'column':
+      return quoteIdentifier(expression.name);
+    case 'literal':
+      return literalSql(expression.value, expression.type);
+    case 'div':
+      return `(CAST(${toSql(expression.left)} AS DOUBLE) / NULLIF(CAST(${toSql(expression.right)} AS DOUBLE), 0))`;
+    case 'add':
+    case 'sub':
+    case 'mul':
+    case 'eq':
+    case 'ne':
+    case 'lt':
+    case 'le':
+    case 'gt':
+    case 'ge':
+      return `(${toSql(expression.left)} ${SQL_OPERATORS[expression.op]} ${toSql(expression.right)})`;
+    case 'and':
+    case 'or':
+      return `(${expression.of.map(toSql).join(` ${expression.op.toUpperCase()} `)})`;
+    case 'greatest':
+    case 'least': {
+      // DuckDB's GREATEST skips nulls, so the null rule is spelled out
+      const parts = expression.of.map(toSql);
+      const anyNull = parts.map((part) => `${part} IS NULL`).join(' OR ');
+      return `(CASE WHEN ${anyNull} THEN NULL ELSE ${expression.op.toUpperCase()}(${parts.join(', ')}) END)`;
+    }
+    case 'coalesce':
+      return `COALESCE(${expression.of.map(toSql).join(', ')})`;
+    case 'not':
+      return `(NOT ${toSql(expression.of)})`;
+    case 'isNull':
+      return `(${toSql(expression.of)} IS NULL)`;
+    case 'abs':
+      return `ABS(${toSql(expression.of)})`;
+    case 'ln1p': {
+      const of = `CAST(${toSql(expression.of)} AS DOUBLE)`;
+      return `(CASE WHEN ${of} > -1 THEN LN(1 + ${of}) END)`;
+    }
+    case 'hourOfDay':
+      return `(${moduloSql(toSql(expression.of), MICROS_PER_DAY)} // ${MICROS_PER_HOUR})`;
+    case 'dayOfWeek': {
+      const at = toSql(expression.of);
+      const day = `((${at} - ${moduloSql(at, MICROS_PER_DAY)}) // ${MICROS_PER_DAY})`;
+      return `(${moduloSql(`(${day} + 3)`, 7)} + 1)`;
+    }
+    case 'plusMinutes':
+      return `(${toSql(expression.at)} + CAST(FLOOR(${toSql(expression.minutes)} * CAST(${MICROS_PER_MINUTE} AS DOUBLE) + 0.5) AS BIGINT))`;
+  }
+}
+
+const SQL_OPERATORS = { add: '+', sub: '-', mul: '*', eq: '=', ne: '<>', lt: '<', le: '<=', gt: '>', ge: '>=' } as const;
+
+function moduloSql(value: string, by: number): string {
+  return `(((${value} % ${by}) + ${by}) % ${by})`;
+}
+
+export function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+function literalSql(value: Value, type: ColumnType): string {
+  if (value === null) return 'NULL';
+  if (typeof value === 'boolean') return value ? 'TRUE' : 'FALSE';
+  if (typeof value === 'string') return `'${value.replaceAll("'", "''")}'`;
+  return type === 'f64' ? `CAST(${value} AS DOUBLE)` : `CAST(${value} AS BIGINT)`;
+}
+
