@@ -1,0 +1,267 @@
+import { homedir, hostname } from 'node:os';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { Type, type Static, type TSchema } from 'typebox';
+import Value from 'typebox/value';
+import { SerinError } from '../domain/errors.ts';
+
+export const TASK_QUEUES = ['serin-control', 'serin-data', 'serin-training'] as const;
+
+const port = (options: VariableOptions) => Type.Integer({ minimum: 0, maximum: 65_535, ...options });
+const text = (options: VariableOptions) => Type.String({ minLength: 1, ...options });
+const url = (schemes: string, options: VariableOptions) => Type.String({ pattern: `^(${schemes})://.+`, ...options });
+
+interface VariableOptions {
+  /** The environment variable that sets this value. */
+  readonly env: string;
+  readonly description: string;
+  /** What a bad value is told; derived from the schema when left out. */
+  readonly expected?: string;
+  readonly default?: unknown;
+  /** How the table of the reference puts a default that depends on the machine. */
+  readonly defaultText?: string;
+  /** Shown as given or not given, never printed. */
+  readonly secret?: boolean;
+}
+
+/** Every environment variable Serin reads. `docs/reference/configuration.md` is generated from this (`configurationTable`). */
+export const CONFIG_SCHEMA = Type.Object({
+  databaseUrl: url('postgres|postgresql', {
+    env: 'SERIN_DATABASE_URL',
+    description: 'PostgreSQL that holds what is true: definitions, registry, routes, decisions, logs.',
+    expected: 'a URL like postgres://user:password@host:5432/serin',
+    default: 'postgres://serin:serin@127.0.0.1:5432/serin',
+  }),
+  temporalAddress: Type.String({
+    pattern: '^[^:/\\s]+:\\d+$',
+    env: 'TEMPORAL_ADDRESS',
+    description: 'Temporal frontend. When given, `serin up` uses it and starts no Temporal server of its own.',
+    expected: 'host:port',
+    default: '127.0.0.1:7233',
+  }),
+  temporalNamespace: text({
+    env: 'TEMPORAL_NAMESPACE',
+    description: 'Temporal namespace of the workflows.',
+    default: 'default',
+  }),
+  temporalUiUrl: url('http|https', {
+    env: 'TEMPORAL_UI_URL',
+    description: 'Temporal UI, for the links in answers and on the terminal.',
+    expected: 'an http or https URL',
+    default: 'http://127.0.0.1:8233',
+  }),
+  temporalCli: Type.String({
+    env: 'SERIN_TEMPORAL_CLI',
+    description: 'The `temporal` program that `serin up` and the tests start; searched for when not given.',
+    default: '',
+    defaultText: 'found or obtained',
+  }),
+  blobUrl: url('file', {
+    env: 'SERIN_BLOB_URL',
+    description: 'Where immutable bytes lie: Parquet, datasets, models, reports.',
+    expected: 'a URL like file:///var/lib/serin/blobs',
+    default: '',
+    defaultText: '`<SERIN_HOME>/blobs`',
+  }),
+  onlineStoreUrl: url('postgres|postgresql', {
+    env: 'SERIN_ONLINE_STORE_URL',
+    description: 'Online feature store.',
+    expected: 'a URL like postgres://user:password@host:5432/serin',
+    default: '',
+    defaultText: '`SERIN_DATABASE_URL`',
+  }),
+  home: text({
+    env: 'SERIN_HOME',
+    description: 'Folder of the embedded platform: databases, blobs, logs, credentials.',
+    default: '.serin',
+  }),
+  workDir: Type.String({
+    env: 'SERIN_WORK_DIR',
+    description: 'Scratch folder of activities; may be emptied while nothing runs.',
+    default: '',
+    defaultText: '`<SERIN_HOME>/work`',
+  }),
+  cacheDir: Type.String({
+    env: 'XDG_CACHE_HOME',
+    description: 'Parent of the machine-wide cache (`serin/`) that keeps the Temporal server program.',
+    default: '',
+    defaultText: '`~/.cache`',
+  }),
+  apiHost: text({ env: 'SERIN_API_HOST', description: 'Address the API listens on.', default: '127.0.0.1' }),
+  apiPort: port({ env: 'SERIN_API_PORT', description: 'Port the API listens on; 0 takes a free one.', default: 8080 }),
+  apiUrl: url('http|https', {
+    env: 'SERIN_API_URL',
+    description: 'Where clients (the CLI, workers) reach the API.',
+    expected: 'an http or https URL',
+    default: 'http://127.0.0.1:8080',
+  }),
+  inferenceHost: text({
+    env: 'SERIN_INFERENCE_HOST',
+    description: 'Address the inference tier listens on.',
+    default: '127.0.0.1',
+  }),
+  inferencePort: port({
+    env: 'SERIN_INFERENCE_PORT',
+    description: 'Port the inference tier listens on; 0 takes a free one.',
+    default: 8081,
+  }),
+  inferenceUrl: url('http|https', {
+    env: 'SERIN_INFERENCE_URL',
+    description: 'Where clients reach the inference tier.',
+    expected: 'an http or https URL',
+    default: 'http://127.0.0.1:8081',
+  }),
+  inferenceProcesses: Type.Integer({
+    minimum: 1,
+    maximum: 256,
+    env: 'SERIN_INFERENCE_PROCESSES',
+    description: 'Inference processes behind the one port, about one a core.',
+    default: 1,
+  }),
+  metricsPort: port({
+    env: 'SERIN_METRICS_PORT',
+    description: 'Port on which a worker serves `/metrics` and `/health`; 0 takes a free one.',
+    default: 9464,
+  }),
+  metricsHost: text({
+    env: 'SERIN_METRICS_HOST',
+    description: 'Address of the worker’s `/metrics` and `/health`.',
+    default: '127.0.0.1',
+  }),
+  workerQueues: Type.Array(Type.Enum([...TASK_QUEUES]), {
+    minItems: 1,
+    env: 'SERIN_WORKER_QUEUES',
+    description: 'Task queues a worker serves, separated by commas.',
+    expected: `some of ${TASK_QUEUES.join(', ')}, separated by commas`,
+    default: [...TASK_QUEUES],
+  }),
+  nodeId: Type.String({
+    env: 'SERIN_NODE_ID',
+    description: 'Name of this process in logs, metrics, Temporal identities and routing acknowledgements.',
+    default: '',
+    defaultText: '`<host>-<pid>`',
+  }),
+  logLevel: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+    env: 'SERIN_LOG_LEVEL',
+    description: 'Least severe log line that is written.',
+    expected: 'one of trace, debug, info, warn, error, fatal, silent',
+    default: 'info',
+  }),
+  token: Type.String({
+    env: 'SERIN_TOKEN',
+    description: 'API token a client sends. The CLI falls back to `<SERIN_HOME>/credentials.json`.',
+    default: '',
+    defaultText: 'none',
+    secret: true,
+  }),
+  duckdbMemory: Type.String({
+    pattern: '^\\d+(\\.\\d+)?\\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$',
+    env: 'SERIN_DUCKDB_MEMORY',
+    description: 'Memory limit of each DuckDB instance.',
+    expected: 'a size like 1GB',
+    default: '1GB',
+  }),
+  duckdbThreads: Type.Integer({
+    minimum: 1,
+    maximum: 256,
+    env: 'SERIN_DUCKDB_THREADS',
+    description: 'Threads of each DuckDB instance.',
+    default: 2,
+  }),
+});
+
+export interface Config extends Readonly<Static<typeof CONFIG_SCHEMA>> {
+  /** Names of the environment variables that were set, as opposed to defaulted. */
+  readonly given: ReadonlySet<string>;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads the configuration. An empty variable counts as not set (compose files set them so).
+ * @throws SerinError `CONFIG_INVALID` naming the variable, its value and what was expected
+ */
+export function loadConfig(env: Environment = process.env): Config {
+  const values: Record<string, unknown> = {};
+  const given = new Set<string>();
+  for (const [key, schema] of variables()) {
+    const raw = env[schema.env];
+    if (raw === undefined || raw === '') {
+      values[key] = schema.default;
+      continue;
+    }
+    values[key] = parse(schema, raw);
+    given.add(schema.env);
+  }
+  return { ...withDefaults(values as Static<typeof CONFIG_SCHEMA>), given };
+}
+
+/** What a child process inherits before its own variables are laid over. */
+export function inheritedEnvironment(): Environment {
+  return process.env;
+}
+
+/** The environment variables by name. */
+export function environmentNames(): string[] {
+  return variables().map(([, schema]) => schema.env);
+}
+
+/** The table of `docs/reference/configuration.md`. */
+export function configurationTable(): string {
+  const rows = variables().map(
+    ([, schema]) =>
+      `| \`${schema.env}\` | ${expectation(schema)} | ${schema.defaultText ?? `\`${String(schema.default)}\``} | ${schema.description} |`,
+  );
+  return [
+    '# Configuration',
+    '',
+    'Serin is configured by environment variables. A bad value stops the process with its name and what was expected.',
+    'This page is generated from `platform/config.ts` by `node dist/scripts/write-configuration-reference.js`.',
+    '',
+    '| variable | expected | default | what it is for |',
+    '|---|---|---|---|',
+    ...rows,
+    '',
+  ].join('\n');
+}
+
+type VariableSchema = TSchema &
+  VariableOptions & { type?: string; enum?: readonly string[]; minimum?: number; maximum?: number };
+
+function variables(): [string, VariableSchema][] {
+  return Object.entries(CONFIG_SCHEMA.properties as unknown as Record<string, VariableSchema>);
+}
+
+function parse(schema: VariableSchema, raw: string): unknown {
+  const value = parsed(schema, raw);
+  if (Value.Check(schema, value)) return value;
+  const shown = schema.secret ? 'a value' : `'${raw.replace(/\/\/[^@/]*@/, '//***@')}'`;
+  throw new SerinError('CONFIG_INVALID', `${schema.env} is ${shown}, expected ${expectation(schema)}`, {
+    fields: { variable: schema.env, expected: expectation(schema) },
+  });
+}
+
+function parsed(schema: VariableSchema, raw: string): unknown {
+  if (schema.type === 'integer') return /^-?\d+$/.test(raw.trim()) ? Number(raw) : raw;
+  if (schema.type === 'array') return raw.split(',').map((item) => item.trim());
+  return raw;
+}
+
+function expectation(schema: VariableSchema): string {
+  if (schema.expected !== undefined) return schema.expected;
+  if (schema.type === 'integer') return `an integer from ${schema.minimum} to ${schema.maximum}`;
+  return 'text';
+}
+
+function withDefaults(config: Static<typeof CONFIG_SCHEMA>): Static<typeof CONFIG_SCHEMA> {
+  const home = resolve(config.home);
+  return {
+    ...config,
+    home,
+    blobUrl: config.blobUrl || pathToFileURL(join(home, 'blobs')).href,
+    workDir: resolve(config.workDir || join(home, 'work')),
+    cacheDir: resolve(config.cacheDir || join(homedir(), '.cache')),
+    onlineStoreUrl: config.onlineStoreUrl || config.databaseUrl,
+    nodeId: config.nodeId || `${hostname()}-${process.pid}`,
+  };
+}

@@ -1,0 +1,194 @@
+import { randomUUID } from 'node:crypto';
+import {
+  fastify,
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyRequest,
+  type FastifySchemaValidationError,
+} from 'fastify';
+import type { Registry } from 'prom-client';
+import { Compile } from 'typebox/compile';
+import Value from 'typebox/value';
+import type { TSchema } from 'typebox';
+import { ERRORS, isErrorCode, SerinError } from '../domain/errors.ts';
+import type { Logger } from './logger.ts';
+
+/** RFC 9457, with the code of the error table and the machine-readable fields of the error as extension members. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly instance: string;
+  readonly code: string;
+  readonly [field: string]: unknown;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Part → `ok` or what is wrong with it. */
+  readonly checks: Readonly<Record<string, string>>;
+}
+
+export interface HttpServerOptions {
+  readonly logger: Logger;
+  readonly registry: Registry;
+  readonly readiness: () => Promise<Readiness> | Readiness;
+  readonly bodyLimitBytes?: number;
+}
+
+export const PROBLEM_TYPE = 'application/problem+json';
+/** Seconds a client should wait before it repeats a request that failed for a passing reason. */
+const RETRY_AFTER_SECONDS = 1;
+const VIOLATIONS_MAX = 20;
+
+/**
+ * A Fastify instance with what every Serin process answers alike: problem+json errors, strict body validation (a string
+ * is never taken for a number; query strings and paths are converted), request ids, `/health/live`, `/health/ready`,
+ * `/metrics`.
+ */
+export function createHttpServer({
+  logger,
+  registry,
+  readiness,
+  bodyLimitBytes = 8 << 20,
+}: HttpServerOptions): FastifyInstance {
+  const app: FastifyInstance = fastify({
+    loggerInstance: logger as FastifyBaseLogger,
+    disableRequestLogging: true,
+    bodyLimit: bodyLimitBytes,
+    requestIdHeader: 'x-request-id',
+    requestIdLogLabel: 'requestId',
+    genReqId: () => randomUUID(),
+    forceCloseConnections: 'idle',
+  });
+  app.setValidatorCompiler(({ schema, httpPart }) => validatorOf(schema as TSchema, httpPart ?? 'body'));
+  app.setErrorHandler((error, request, reply) => {
+    const problem = problemOf(error, request);
+    if (problem.code === 'INTERNAL') request.log.error({ err: error }, 'request failed');
+    if (isErrorCode(problem.code) && ERRORS[problem.code].retryable)
+      void reply.header('retry-after', RETRY_AFTER_SECONDS);
+    return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+  });
+  app.setNotFoundHandler((request) => {
+    throw new SerinError('NOT_FOUND', `nothing answers ${request.method} ${pathOf(request)}`);
+  });
+  app.addHook('onRequest', async (request, reply) => {
+    void reply.header('x-request-id', request.id);
+  });
+  app.get('/health/live', { schema: { hide: true } as object }, () => ({ status: 'ok' }));
+  app.get('/health/ready', { schema: { hide: true } as object }, async (_request, reply) => {
+    const { ready, checks } = await readiness();
+    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ok' : 'not ready', checks });
+  });
+  app.get('/metrics', { schema: { hide: true } as object }, async (_request, reply) =>
+    reply.type(registry.contentType).send(await registry.metrics()),
+  );
+  return app;
+}
+
+/** What a client is told about an error; what Serin did not throw on purpose stays in the log. */
+export function problemOf(error: unknown, request: FastifyRequest): Problem {
+  const instance = pathOf(request);
+  if (error instanceof SerinError) {
+    return { ...error.fields, ...named(error.code, error.title, error.status), detail: error.message, instance };
+  }
+  const failure = error as Partial<FastifyError>;
+  if (failure.validation !== undefined) {
+    const violations = failure.validation
+      .filter(({ keyword }) => keyword !== 'additionalProperties') // the unknown members themselves are listed too
+      .slice(0, VIOLATIONS_MAX)
+      .map((violation) => violationOf(violation, failure.validationContext, request));
+    const { title, status } = ERRORS.INPUT_INVALID;
+    return { ...named('INPUT_INVALID', title, status), detail: sentence(violations), instance, violations };
+  }
+  if (failure.statusCode !== undefined && failure.statusCode >= 400 && failure.statusCode < 500) {
+    const detail = failure.message ?? 'the request is malformed';
+    return { ...named('INPUT_INVALID', ERRORS.INPUT_INVALID.title, failure.statusCode), detail, instance };
+  }
+  return {
+    ...named('INTERNAL', 'Something went wrong inside Serin', 500),
+    detail: `this is a bug; the log has the details under requestId ${String(request.id)}`,
+    instance,
+  };
+}
+
+function named(code: string, title: string, status: number) {
+  return { type: `urn:serin:error:${code}`, title, status, code };
+}
+
+interface Violation {
+  /** `body/rows/0/asOf`: the part of the request and the JSON pointer in it. */
+  readonly field: string;
+  readonly value: unknown;
+  readonly rule: string;
+}
+
+function violationOf(
+  error: FastifySchemaValidationError,
+  context: string | undefined,
+  request: FastifyRequest,
+): Violation {
+  const part = context ?? 'body';
+  const missing = error.keyword === 'required' ? missingOf(error.params) : undefined;
+  const path = error.instancePath + (missing === undefined ? '' : `/${missing}`);
+  return { field: `${part}${path}`, value: valueAt(partOf(request, part), path), rule: ruleOf(error) };
+}
+
+function ruleOf({ keyword, params, message = keyword }: FastifySchemaValidationError): string {
+  if (keyword === 'required') return 'must be present';
+  if (keyword === 'boolean') return 'is not a known member';
+  const allowed = params['allowedValues'];
+  return Array.isArray(allowed) ? `must be one of ${allowed.join(', ')}` : message;
+}
+
+function missingOf(params: Record<string, unknown>): string | undefined {
+  const names = params['requiredProperties'];
+  return Array.isArray(names) ? String(names[0]) : undefined;
+}
+
+function sentence(violations: readonly Violation[]): string {
+  const [first, ...others] = violations;
+  if (first === undefined) return 'the request does not fit its schema';
+  const shown = JSON.stringify(first.value) ?? 'missing';
+  const value = shown.length > 120 ? `${shown.slice(0, 120)}…` : shown;
+  const more = others.length > 0 ? ` (and ${others.length} more)` : '';
+  return `${first.field} is ${value}: ${first.rule}${more}`;
+}
+
+function partOf(request: FastifyRequest, part: string): unknown {
+  switch (part) {
+    case 'querystring':
+      return request.query;
+    case 'params':
+      return request.params;
+    case 'headers':
+      return request.headers;
+    default:
+      return request.body;
+  }
+}
+
+function valueAt(root: unknown, pointer: string): unknown {
+  let value = root;
+  for (const step of pointer.split('/').slice(1)) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = (value as Record<string, unknown>)[step.replaceAll('~1', '/').replaceAll('~0', '~')];
+  }
+  return value;
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.url.split('?', 1)[0] ?? request.url;
+}
+
+/** Fastify calls this once per schema; bodies are taken as they are, text-only parts are converted to the schema's types. */
+function validatorOf(schema: TSchema, httpPart: string) {
+  const compiled = Compile(schema);
+  return (input: unknown): { value: unknown } | { error: FastifySchemaValidationError[] } => {
+    const value = httpPart === 'body' ? input : Value.Convert(schema, Value.Default(schema, Value.Clone(input)));
+    if (compiled.Check(value)) return { value };
+    return { error: compiled.Errors(value) as unknown as FastifySchemaValidationError[] };
+  };
+}

@@ -1,0 +1,46 @@
+import { defineConfig } from 'vitest/config';
+
+const ELSEWHERE = ['**/node_modules/**', 'dist/**', '.serin/**'];
+
+/**
+ * `unit` lies beside the sources and needs nothing; `integration` and `e2e` share one PostgreSQL and one Temporal server
+ * (test/setup/services.ts) and run in forks, since a Temporal worker holds native state that outlives a test file.
+ */
+export default defineConfig({
+  test: {
+    maxWorkers: 2,
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['**/*.test.ts'],
+          exclude: [...ELSEWHERE, 'test/integration/**', 'test/e2e/**'],
+          testTimeout: 20_000,
+        },
+      },
+      {
+        test: {
+          name: 'integration',
+          include: ['test/integration/**/*.test.ts'],
+          exclude: ELSEWHERE,
+          globalSetup: ['test/setup/services.ts'],
+          pool: 'forks',
+          testTimeout: 90_000,
+          hookTimeout: 90_000,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          exclude: ELSEWHERE,
+          globalSetup: ['test/setup/services.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+});
