@@ -1,0 +1,188 @@
+import { sql } from 'kysely';
+import { SerinError } from '../domain/errors.ts';
+import type { LogFile } from '../domain/features/log-file.ts';
+import type { Row } from '../domain/project/expression.ts';
+import type { Db } from './database.ts';
+
+export interface IngestBatch {
+  readonly source: string;
+  readonly batchId: string;
+  readonly inputSha256: string;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly rowsIn: number;
+  readonly rowsAccepted: number;
+  readonly quarantined: Readonly<Record<string, number>>;
+  readonly quarantineSha256: string | null;
+  readonly ingestedAt: number;
+}
+
+export interface BufferedEvent {
+  readonly eventId: string;
+  readonly eventAt: number;
+  readonly availableAt: number;
+  readonly clockAt: number;
+  readonly row: Row;
+}
+
+/**
+ * Takes `count` numbers of a source's ingest sequence. The row lock is held to the end of the caller's transaction, so that
+ * numbers become visible in their order: a reader that has seen n has seen all below n.
+ */
+export async function takeSequence(tx: Db, source: string, count: number): Promise<number> {
+  const row = await tx
+    .insertInto('ingest_sequence')
+    .values({ source, next_seq: 1 + count })
+    .onConflict((conflict) =>
+      conflict.column('source').doUpdateSet((eb) => ({ next_seq: eb('ingest_sequence.next_seq', '+', count) })),
+    )
+    .returning('next_seq')
+    .executeTakeFirstOrThrow();
+  return row.next_seq - count;
+}
+
+export async function findBatch(db: Db, source: string, batchId: string): Promise<IngestBatch | undefined> {
+  const row = await db.selectFrom('ingest_batch').selectAll().where('source', '=', source).where('batch_id', '=', batchId).executeTakeFirst();
+  return row && batchFromRow(row);
+}
+
+export async function listBatches(db: Db, source: string): Promise<IngestBatch[]> {
+  const rows = await db.selectFrom('ingest_batch').selectAll().where('source', '=', source).orderBy('first_seq').execute();
+  return rows.map(batchFromRow);
+}
+
+/** Makes a batch part of the log: its row and its files, together. The same batch again is a no-op. */
+export async function commitBatch(tx: Db, batch: IngestBatch, files: readonly LogFile[]): Promise<void> {
+  const standing = await findBatch(tx, batch.source, batch.batchId);
+  if (standing) {
+    if (standing.inputSha256 === batch.inputSha256) return;
+    throw new SerinError(
+      'BATCH_CONFLICT',
+      `batch "${batch.batchId}" of ${batch.source} was ingested with input ${standing.inputSha256.slice(0, 12)}, not ${batch.inputSha256.slice(0, 12)}: corrected data is a new batch`,
+    );
+  }
+  await tx
+    .insertInto('ingest_batch')
+    .values({
+      source: batch.source,
+      batch_id: batch.batchId,
+      input_sha256: batch.inputSha256,
+      first_seq: batch.firstSeq,
+      last_seq: batch.lastSeq,
+      rows_in: batch.rowsIn,
+      rows_accepted: batch.rowsAccepted,
+      quarantined: JSON.stringify(batch.quarantined),
+      quarantine_sha256: batch.quarantineSha256,
+      ingested_at: batch.ingestedAt,
+    })
+    .execute();
+  if (files.length === 0) return;
+  await tx
+    .insertInto('log_file')
+    .values(
+      files.map((file) => ({
+        source: batch.source,
+        first_seq: file.firstSeq,
+        last_seq: file.lastSeq,
+        batch_id: batch.batchId,
+        file: JSON.stringify(file),
+      })),
+    )
+    .execute();
+}
+
+export async function listLogFiles(db: Db, source: string): Promise<LogFile[]> {
+  const rows = await db.selectFrom('log_file').select('file').where('source', '=', source).orderBy('first_seq').execute();
+  return rows.map((row) => row.file);
+}
+
+/**
+ * Appends pushed events. An event whose id is already buffered is left out (a retried push changes nothing). Returns the
+ * last sequence number and how many events were new.
+ */
+export async function bufferEvents(tx: Db, source: string, events: readonly BufferedEvent[]): Promise<{ lastSeq: number; added: number }> {
+  const first = await takeSequence(tx, source, events.length);
+  const result = await sql<{ seq: number }>`
+    insert into event_buffer (source, seq, event_id, event_at, available_at, clock_at, row)
+    select ${source}, ${first} + e.ordinal - 1, e.event_id, e.event_at, e.available_at, e.clock_at, e.row
+    from unnest(
+      ${events.map((event) => event.eventId)}::uuid[], ${events.map((event) => event.eventAt)}::int8[],
+      ${events.map((event) => event.availableAt)}::int8[], ${events.map((event) => event.clockAt)}::int8[],
+      ${events.map((event) => JSON.stringify(event.row))}::jsonb[]
+    ) with ordinality as e (event_id, event_at, available_at, clock_at, row, ordinal)
+    on conflict (source, event_id) do nothing
+    returning seq`.execute(tx);
+  await sql`select pg_notify('serin_events', ${source})`.execute(tx);
+  return { lastSeq: first + events.length - 1, added: result.rows.length };
+}
+
+export interface StoredBufferedEvent extends BufferedEvent {
+  readonly seq: number;
+}
+
+export async function readBuffer(
+  db: Db,
+  { source, afterSeq, upToSeq, limit }: { source: string; afterSeq: number; upToSeq?: number; limit: number },
+): Promise<StoredBufferedEvent[]> {
+  let query = db.selectFrom('event_buffer').selectAll().where('source', '=', source).where('seq', '>', afterSeq).orderBy('seq').limit(limit);
+  if (upToSeq !== undefined) query = query.where('seq', '<=', upToSeq);
+  const rows = await query.execute();
+  return rows.map((row) => ({
+    seq: row.seq,
+    eventId: row.event_id,
+    eventAt: row.event_at,
+    availableAt: row.available_at,
+    clockAt: row.clock_at,
+    row: row.row,
+  }));
+}
+
+/** Drops what has been written to the log, as far as every online view of the source has read it. */
+export async function trimBuffer(db: Db, source: string, upToSeq: number): Promise<void> {
+  await sql`
+    delete from event_buffer where source = ${source} and seq <= least(
+      ${upToSeq}::int8,
+      coalesce((select min(applied_seq) from online_cursor where source = ${source}), ${upToSeq}::int8)
+    )`.execute(db);
+}
+
+export async function getLastSequence(db: Db, source: string): Promise<number> {
+  const row = await db.selectFrom('ingest_sequence').select('next_seq').where('source', '=', source).executeTakeFirst();
+  return (row?.next_seq ?? 1) - 1;
+}
+
+/** How far the online views of a source have read it: the smallest applied sequence; undefined when it feeds none. */
+export async function getAppliedSequence(db: Db, source: string): Promise<number | undefined> {
+  const row = await db
+    .selectFrom('online_cursor')
+    .select((eb) => eb.fn.min('applied_seq').as('applied'))
+    .where('source', '=', source)
+    .executeTakeFirst();
+  return row?.applied ?? undefined;
+}
+
+function batchFromRow(row: {
+  source: string;
+  batch_id: string;
+  input_sha256: string;
+  first_seq: number;
+  last_seq: number;
+  rows_in: number;
+  rows_accepted: number;
+  quarantined: Record<string, number>;
+  quarantine_sha256: string | null;
+  ingested_at: number;
+}): IngestBatch {
+  return {
+    source: row.source,
+    batchId: row.batch_id,
+    inputSha256: row.input_sha256,
+    firstSeq: row.first_seq,
+    lastSeq: row.last_seq,
+    rowsIn: row.rows_in,
+    rowsAccepted: row.rows_accepted,
+    quarantined: row.quarantined,
+    quarantineSha256: row.quarantine_sha256,
+    ingestedAt: row.ingested_at,
+  };
+}

@@ -1,0 +1,318 @@
+/** The tables as Kysely sees them. The DDL, with its constraints and reasons, is in `migrations/`. */
+import type { Generated, JSONColumnType } from 'kysely';
+import type { GateReport } from '../domain/gates/gate-report.ts';
+import type { DatasetManifest } from '../domain/features/dataset-manifest.ts';
+import type { LogFile } from '../domain/features/log-file.ts';
+import type { ProjectSpec } from '../domain/project/spec.ts';
+import type { ModelVersionManifest } from '../domain/registry/manifest.ts';
+import type { Stage } from '../domain/registry/stages.ts';
+import type { RolloutPolicy } from '../domain/rollout/policy.ts';
+import type { RolloutState } from '../domain/rollout/state.ts';
+
+type Json<T extends object> = JSONColumnType<T, string, string>;
+
+export interface Tables {
+  project: ProjectTable;
+  project_version: ProjectVersionTable;
+  api_token: ApiTokenTable;
+  ingest_sequence: IngestSequenceTable;
+  ingest_batch: IngestBatchTable;
+  log_file: LogFileTable;
+  event_buffer: EventBufferTable;
+  online_state: OnlineStateTable;
+  online_cursor: OnlineCursorTable;
+  dataset: DatasetTable;
+  run: RunTable;
+  run_metric: RunMetricTable;
+  model: ModelTable;
+  model_version: ModelVersionTable;
+  rollout: RolloutTable;
+  rollout_look: RolloutLookTable;
+  decision: DecisionTable;
+  route: RouteTable;
+  route_ack: RouteAckTable;
+  inference_node: InferenceNodeTable;
+  arm_tally: ArmTallyTable;
+  prediction: PredictionTable;
+  outcome: OutcomeTable;
+  monitor_window: MonitorWindowTable;
+  alert: AlertTable;
+}
+
+export interface ProjectTable {
+  name: string;
+  digest: string;
+  updated_at: number;
+}
+
+export interface ProjectVersionTable {
+  project: string;
+  digest: string;
+  spec: Json<ProjectSpec>;
+  bundle_sha256: string | null;
+  applied_by: string;
+  applied_at: number;
+}
+
+export interface ApiTokenTable {
+  token_sha256: string;
+  principal: string;
+  roles: string[];
+  created_at: number;
+  revoked_at: number | null;
+}
+
+export interface IngestSequenceTable {
+  source: string;
+  next_seq: number;
+}
+
+export interface IngestBatchTable {
+  source: string;
+  batch_id: string;
+  input_sha256: string;
+  first_seq: number;
+  last_seq: number;
+  rows_in: number;
+  rows_accepted: number;
+  quarantined: Json<Record<string, number>>;
+  quarantine_sha256: string | null;
+  ingested_at: number;
+}
+
+export interface LogFileTable {
+  source: string;
+  first_seq: number;
+  last_seq: number;
+  batch_id: string;
+  file: Json<LogFile>;
+}
+
+export interface EventBufferTable {
+  source: string;
+  seq: number;
+  event_id: string;
+  event_at: number;
+  available_at: number;
+  /** The sender's clock when it pushed (a replay's is not the wall clock): events visible by then are folded. */
+  clock_at: number;
+  row: Json<Record<string, number | string | boolean | null>>;
+}
+
+export interface OnlineStateTable {
+  view_id: string;
+  key: Buffer;
+  state: Buffer;
+  folded_at: number;
+}
+
+export interface OnlineCursorTable {
+  view_id: string;
+  source: string;
+  applied_seq: number;
+  folded_at: number;
+}
+
+export interface DatasetTable {
+  digest: string;
+  project: string;
+  model: string;
+  feature_set: string;
+  manifest: Json<DatasetManifest>;
+  rows: number;
+  created_at: number;
+}
+
+export type RunStatus = 'running' | 'gated' | 'registered' | 'failed';
+
+export interface RunTable {
+  run_id: string;
+  project: string;
+  model: string;
+  training: string;
+  status: RunStatus;
+  author: string;
+  dataset: string | null;
+  seed: number;
+  params: Json<object>;
+  /** Evaluation, environment, importance and the model file: what the run left behind. */
+  result: Json<object> | null;
+  gate_report: Json<GateReport> | null;
+  version: number | null;
+  failure: string | null;
+  started_at: number;
+  ended_at: number | null;
+}
+
+export interface RunMetricTable {
+  run_id: string;
+  name: string;
+  step: number;
+  value: number;
+}
+
+export interface ModelTable {
+  name: string;
+  project: string;
+  project_digest: string;
+  next_version: Generated<number>;
+}
+
+export interface ModelVersionTable {
+  model: string;
+  version: number;
+  kind: 'rule' | 'onnx';
+  manifest: Json<ModelVersionManifest>;
+  manifest_sha256: string;
+  stage: Stage;
+  stage_epoch: number;
+  stage_reason: string;
+  author: string;
+  run_id: string | null;
+  registered_at: number;
+}
+
+export interface RolloutTable {
+  rollout_id: string;
+  model: string;
+  version: number;
+  author: string;
+  phase: string;
+  state: Json<RolloutState>;
+  policy: Json<RolloutPolicy>;
+  started_at: number;
+  ended_at: number | null;
+}
+
+export interface RolloutLookTable {
+  rollout_id: string;
+  look: number;
+  looked_at: number;
+  phase: string;
+  verdict: string;
+  evidence_sha256: string;
+  evidence: Json<object>;
+}
+
+export interface DecisionTable {
+  seq: Generated<number>;
+  subject: string;
+  kind: string;
+  actor: string;
+  reason: string;
+  evidence_sha256: string | null;
+  payload: Json<object>;
+  /** Makes a retried recording the same record. */
+  idempotency_key: string;
+  decided_at: number;
+  prev_hash: string;
+  hash: string;
+}
+
+export interface RouteTable {
+  model: string;
+  epoch: number;
+  champion: number;
+  last_known_good: number;
+  canary: number | null;
+  /** 0…10 000, in hundredths of a percent of the units. */
+  canary_weight: number;
+  shadow: number | null;
+  salt: string;
+  rollout_id: string | null;
+  updated_at: number;
+  reason: string;
+}
+
+export interface RouteAckTable {
+  node_id: string;
+  model: string;
+  epoch: number;
+  acked_at: number;
+}
+
+export interface InferenceNodeTable {
+  node_id: string;
+  address: string;
+  started_at: number;
+  lease_expires_at: number;
+}
+
+export type Arm = 'champion' | 'canary' | 'shadow';
+
+export interface ArmTallyTable {
+  node_id: string;
+  model: string;
+  epoch: number;
+  arm: Arm;
+  version: number;
+  /** The node's flush, counted up: with node_id it makes a flush that is sent twice one row. */
+  flush: number;
+  flushed_at: number;
+  first_at: number;
+  requests: number;
+  units: number;
+  errors: number;
+  fallbacks: number;
+  slow: number;
+  positives: number;
+  score_sum: number;
+  score_sum_sq: number;
+  score_histogram: number[];
+  latency_histogram: number[];
+  /** Shadow arm only: pairs with the champion's answer to the same request. */
+  pairs: number;
+  flips: number;
+  difference_sum: number;
+  difference_sum_sq: number;
+}
+
+export interface PredictionTable {
+  prediction_id: string;
+  model: string;
+  version: number;
+  arm: Arm;
+  /** champion, last_known_good, rule: who answered in the end. */
+  rung: string;
+  epoch: number;
+  unit: string;
+  as_of: number;
+  answered_at: number;
+  score: number;
+  /** The weight with which this row stands for others: 1 / the sampling rate it was logged at. */
+  sample_weight: number;
+  features: number[];
+  request: Json<Record<string, number | string | boolean | null>>;
+  latency_us: number;
+  error: string | null;
+}
+
+export interface OutcomeTable {
+  model: string;
+  prediction_id: string;
+  value: number;
+  observed_at: number;
+  received_at: number;
+}
+
+export interface MonitorWindowTable {
+  model: string;
+  monitor: string;
+  window_start: number;
+  window_end: number;
+  version: number;
+  report: Json<object>;
+}
+
+export interface AlertTable {
+  alert_id: string;
+  model: string;
+  monitor: string;
+  severity: 'warning' | 'critical';
+  status: 'firing' | 'resolved';
+  owner: string;
+  runbook: string;
+  sentence: string;
+  raised_at: number;
+  resolved_at: number | null;
+}
