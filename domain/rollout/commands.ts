@@ -42,7 +42,7 @@ export function refusalOf(spec: RolloutSpec, state: RolloutState, command: Rollo
     const alternatives = allowed.length === 0 ? 'it takes no commands any more' : `it takes ${allowed.join(', ')}`;
     return refused(
       state.phase === 'promoted' || state.phase === 'rolledBack' ? 'ROLLOUT_ENDED' : 'COMMAND_REFUSED',
-      `the rollout of ${spec.modelName} ${spec.modelVersion} is ${PHASE_WORDS[state.phase]} and does not take "${command.type}"; ${alternatives}`,
+      `the rollout of ${spec.model} v${spec.version} is ${PHASE_WORDS[state.phase]} and does not take "${command.type}"; ${alternatives}`,
       { command: command.type, phase: state.phase, allowed },
     );
   }
@@ -70,10 +70,10 @@ function approvalRefusal(
 ): SerinError | null {
   if (rule === null || !command.actor.roles.includes(rule.role)) return lacksRole(command, rule === null ? [] : [rule.role]);
   if (command.type === 'reject') return null;
-  if (command.actor.id === spec.authorId) {
-    return refused('APPROVAL_BY_AUTHOR', `${command.actor.id} made ${spec.modelName} ${spec.modelVersion} and cannot approve it; ask another ${rule.role}`, {
+  if (command.actor.id === spec.author) {
+    return refused('APPROVAL_BY_AUTHOR', `${command.actor.id} made ${spec.model} v${spec.version} and cannot approve it; ask another ${rule.role}`, {
       actor: command.actor.id,
-      author: spec.authorId,
+      author: spec.author,
     });
   }
   if (command.at >= state.expiresAt) {

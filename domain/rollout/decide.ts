@@ -59,7 +59,7 @@ export function decide(spec: RolloutSpec, state: RolloutState, event: RolloutEve
 
 function onStarted(spec: RolloutSpec, at: Micros): Decision {
   const underway = { startedAt: at, endsAt: at + micros(spec.policy.maxRolloutMs), acknowledgedEpoch: -1, weightPercent: 0, rampStartedAt: null };
-  const started = record('started', `The rollout of ${spec.modelName} ${spec.modelVersion} starts.`, at);
+  const started = record('started', `The rollout of ${spec.model} v${spec.version} starts.`, at);
   const { shadow } = spec.policy;
   if (shadow === null) {
     const base: Shadowing = { phase: 'shadowing', ...underway, ...stageClock(at, 0) };
@@ -247,7 +247,7 @@ function enterStage(spec: RolloutSpec, state: Interruptible, stage: number, at: 
     const watching: Watching = {
       phase: 'watching', startedAt, acknowledgedEpoch, promotedAt: at, clockStartedAt: null, deadlineAt: at + micros(spec.policy.watch.durationMs), verdict: 'hold',
     };
-    const sentence = `${spec.modelName} ${spec.modelVersion} becomes the champion; the watch begins.`;
+    const sentence = `${spec.model} v${spec.version} becomes the champion; the watch begins.`;
     return { state: watching, effects: [{ type: 'Promote' }, transition('version', 'production', 'its canary stages are over'), record('promoted', sentence, at)] };
   }
   const clock = stageClock(at, stageOf(spec, stage).maxDurationMs);

@@ -5,10 +5,10 @@ import type { RolloutPolicy } from './policy.ts';
 /** One rollout: who is delivered, by whom it was made, how. Immutable once it runs. */
 export interface RolloutSpec {
   readonly rolloutId: string;
-  readonly modelName: string;
-  readonly modelVersion: string;
+  readonly model: string;
+  readonly version: number;
   /** The id of the person or service that made the version; they cannot approve it. */
-  readonly authorId: string;
+  readonly author: string;
   readonly policy: RolloutPolicy;
 }
 
