@@ -8,9 +8,27 @@ import {
   rocAuc,
   thresholdMetrics,
 } from '../../domain/statistics/classification.ts';
+import { bettingCs } from '../../domain/statistics/betting.ts';
+import { bootstrapMean } from '../../domain/statistics/bootstrap.ts';
 import { delong } from '../../domain/statistics/delong.ts';
-import { psiCounts, psiNumeric } from '../../domain/statistics/drift.ts';
+import {
+  chi2Contingency,
+  chi2Gof,
+  divergences,
+  ks2samp,
+  meanShiftZ,
+  nullRateTest,
+  psiCounts,
+  psiNumeric,
+  wasserstein1,
+} from '../../domain/statistics/drift.ts';
+import { fairness } from '../../domain/statistics/fairness.ts';
+import { mannWhitney } from '../../domain/statistics/mann-whitney.ts';
+import { msprtPairs } from '../../domain/statistics/msprt.ts';
+import { adjustPValues } from '../../domain/statistics/multiple-testing.ts';
 import type { Smoothing } from '../../domain/statistics/psi.ts';
+import { rankingMetrics } from '../../domain/statistics/ranking.ts';
+import { regressionMetrics } from '../../domain/statistics/regression.ts';
 import {
   asymptoticCs,
   asymptoticCsAte,
@@ -18,6 +36,8 @@ import {
   srm,
   srmSequential,
 } from '../../domain/statistics/sequential.ts';
+import { aucBySlice } from '../../domain/statistics/slices.ts';
+import { cuped, mcnemar, twoProportionZ, welchT } from '../../domain/statistics/two-sample.ts';
 
 type Input = Readonly<Record<string, unknown>>;
 
@@ -51,6 +71,17 @@ export const STATISTICS: Readonly<Record<string, (input: Input) => unknown>> = {
       weight: optionalList(input, 'weight'),
     }),
   delong: (input) => delong(list(input, 'y'), list(input, 'score_a'), list(input, 'score_b')),
+  slices: (input) =>
+    aucBySlice(list(input, 'y'), list(input, 'score'), input['slice'] as string[], number(input, 'min_n')),
+  fairness: (input) => fairness(list(input, 'y'), list(input, 'prediction'), input['group'] as string[]),
+  ranking: (input) => {
+    const queries = input['queries'] as Input[];
+    return rankingMetrics(
+      queries.map((query) => ({ relevance: list(query, 'relevance'), score: list(query, 'score') })),
+      number(input, 'k'),
+    );
+  },
+  regression: (input) => regressionMetrics(list(input, 'y'), list(input, 'prediction'), optionalList(input, 'weight')),
 
   psi_counts: (input) => psiCounts(list(input, 'ref'), list(input, 'cur'), input['smoothing'] as Smoothing),
   psi_numeric: (input) =>
@@ -58,7 +89,52 @@ export const STATISTICS: Readonly<Record<string, (input: Input) => unknown>> = {
       bins: number(input, 'bins'),
       smoothing: input['smoothing'] as Smoothing,
     }),
+  ks_2samp: (input) => ks2samp(list(input, 'a'), list(input, 'b')),
+  chi2_contingency: (input) => chi2Contingency((input['table'] as unknown[][]).map((row) => row.map(toNumber))),
+  chi2_gof: (input) => chi2Gof(list(input, 'observed'), list(input, 'expected_weights')),
+  divergences: (input) => divergences(list(input, 'p'), list(input, 'q')),
+  wasserstein_1: (input) =>
+    wasserstein1(list(input, 'a'), list(input, 'b'), optionalList(input, 'a_weight'), optionalList(input, 'b_weight')),
+  null_rate_test: (input) =>
+    nullRateTest({
+      refNull: number(input, 'ref_null'),
+      refN: number(input, 'ref_n'),
+      curNull: number(input, 'cur_null'),
+      curN: number(input, 'cur_n'),
+    }),
+  mean_shift_z: (input) =>
+    meanShiftZ(list(input, 'cur'), { refMean: number(input, 'ref_mean'), refSd: number(input, 'ref_sd') }),
 
+  two_proportion_z: (input) =>
+    twoProportionZ(
+      { x: number(input, 'x_a'), n: number(input, 'n_a') },
+      { x: number(input, 'x_b'), n: number(input, 'n_b') },
+      number(input, 'level'),
+    ),
+  welch_t: (input) => welchT(list(input, 'a'), list(input, 'b'), number(input, 'level')),
+  mann_whitney: (input) => mannWhitney(list(input, 'a'), list(input, 'b')),
+  cuped: (input) =>
+    cuped({ y: list(input, 'y_a'), x: list(input, 'x_a') }, { y: list(input, 'y_b'), x: list(input, 'x_b') }),
+  mcnemar: (input) => mcnemar(number(input, 'only_a_wrong'), number(input, 'only_b_wrong')),
+  multiple_testing: (input) => adjustPValues(list(input, 'p'), number(input, 'q')),
+  bootstrap_mean: (input) =>
+    bootstrapMean(list(input, 'x'), { level: number(input, 'level'), resamples: number(input, 'resamples') }),
+
+  msprt: (input) =>
+    msprtPairs(list(input, 'a'), list(input, 'b'), {
+      sigma2: number(input, 'sigma2'),
+      tau2: number(input, 'tau2'),
+      reportAt: list(input, 'report_at'),
+    }),
+  betting_cs: (input) =>
+    bettingCs(list(input, 'x'), {
+      alpha: number(input, 'alpha'),
+      truncation: number(input, 'truncation'),
+      theta: number(input, 'theta'),
+      means: list(input, 'm'),
+      grid: number(input, 'grid'),
+      reportAt: list(input, 'report_at'),
+    }),
   bernoulli_eprocess: (input) =>
     bernoulliEProcessBlocks(list(input, 'successes_a'), list(input, 'successes_b'), {
       block: list(input, 'block') as [number, number],
