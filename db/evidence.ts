@@ -13,8 +13,8 @@ export interface TalliesUnderEpoch {
 }
 
 /**
- * Sums the tallies that were flushed in `(after, upTo]`, per epoch. The caller chooses `upTo` far enough in the past that no
- * flush with an earlier stamp is still on its way, so each flush is counted in exactly one look.
+ * Sums the tallies that came in in `(after, upTo]` (by the database's clock), per epoch. The caller chooses `upTo` far enough in
+ * the past that no row with an earlier stamp is still uncommitted, so that each is counted in exactly one look.
  */
 export async function readTallies(
   db: Db,
@@ -39,7 +39,7 @@ export async function readTallies(
       sum(slow)::int8 as slow, sum(positives)::int8 as positives, sum(score_sum) as score_sum, sum(score_sum_sq) as score_sum_sq,
       sum(pairs)::int8 as pairs, sum(flips)::int8 as flips, sum(difference_sum) as difference_sum, sum(difference_sum_sq) as difference_sum_sq
     from arm_tally
-    where model = ${model} and flushed_at > ${after} and flushed_at <= ${upTo} and epoch >= ${fromEpoch}
+    where model = ${model} and recorded_at > ${after} and recorded_at <= ${upTo} and epoch >= ${fromEpoch}
     group by epoch, arm order by epoch`.execute(db);
   const epochs = new Map<number, TalliesUnderEpoch>();
   for (const row of rows) {
@@ -93,21 +93,28 @@ export interface LossUnderEpoch {
 }
 
 /**
- * Brier loss of logged answers whose outcome was received in `(after, upTo]`, per epoch and arm. All canary answers are logged
- * but only a sample of the champion's: the canary's share among *these* rows is not the traffic weight, and the analyser is
- * told so (`labelWeight`).
+ * Brier loss of logged answers that became labelled in `(after, upTo]`: when the later of the answer's log row and its outcome
+ * came in. All canary answers are logged but only a sample of the champion's: the canary's share among *these* rows is not the
+ * traffic weight, and the analyser is told so (`labelWeight`).
  */
 export async function readLosses(
   db: Db,
   { model, after, upTo, fromEpoch }: { model: string; after: number; upTo: number; fromEpoch: number },
 ): Promise<LossUnderEpoch[]> {
   const { rows } = await sql<{ epoch: number; arm: 'champion' | 'canary'; labelled: number; loss_sum: number; loss_sum_sq: number }>`
-    select p.epoch, p.arm, count(*)::int8 as labelled, sum(power(p.score - o.value, 2)) as loss_sum,
-      sum(power(p.score - o.value, 4)) as loss_sum_sq
-    from outcome o join prediction p on p.prediction_id = o.prediction_id and p.model = o.model
-    where o.model = ${model} and o.received_at > ${after} and o.received_at <= ${upTo}
-      and p.epoch >= ${fromEpoch} and p.arm in ('champion', 'canary') and p.error is null
-    group by p.epoch, p.arm order by p.epoch`.execute(db);
+    with labelled as (
+      select p.epoch, p.arm, power(p.score - o.value, 2) as loss
+      from outcome o join prediction p on p.prediction_id = o.prediction_id and p.model = o.model
+      where o.model = ${model} and o.recorded_at > ${after} and o.recorded_at <= ${upTo} and p.recorded_at <= o.recorded_at
+        and p.epoch >= ${fromEpoch} and p.arm in ('champion', 'canary') and p.error is null
+      union all
+      select p.epoch, p.arm, power(p.score - o.value, 2)
+      from prediction p join outcome o on p.prediction_id = o.prediction_id and p.model = o.model
+      where p.model = ${model} and p.recorded_at > ${after} and p.recorded_at <= ${upTo} and o.recorded_at < p.recorded_at
+        and p.epoch >= ${fromEpoch} and p.arm in ('champion', 'canary') and p.error is null
+    )
+    select epoch, arm, count(*)::int8 as labelled, sum(loss) as loss_sum, sum(loss * loss) as loss_sum_sq
+    from labelled group by epoch, arm order by epoch`.execute(db);
   return rows.map((row) => ({
     epoch: row.epoch,
     arm: row.arm,
@@ -115,4 +122,10 @@ export async function readLosses(
     lossSum: row.loss_sum,
     lossSumSq: row.loss_sum_sq,
   }));
+}
+
+/** The database's clock, in microseconds: the one that `recorded_at` is told by. */
+export async function databaseNow(db: Db): Promise<number> {
+  const { rows } = await sql<{ at: number }>`select (extract(epoch from clock_timestamp()) * 1000000)::int8 as at`.execute(db);
+  return rows[0]!.at;
 }

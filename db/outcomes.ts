@@ -8,10 +8,10 @@ export interface Outcome {
 }
 
 /** Keeps the first outcome of a prediction; a correction of an outcome is a matter of its own. Returns how many were new. */
-export async function putOutcomes(db: Db, model: string, outcomes: readonly Outcome[], receivedAt: number): Promise<number> {
+export async function putOutcomes(db: Db, model: string, outcomes: readonly Outcome[]): Promise<number> {
   const result = await sql`
-    insert into outcome (model, prediction_id, value, observed_at, received_at)
-    select ${model}, o.prediction_id, o.value, o.observed_at, ${receivedAt}
+    insert into outcome (model, prediction_id, value, observed_at)
+    select ${model}, o.prediction_id, o.value, o.observed_at
     from unnest(${outcomes.map((o) => o.predictionId)}::text[], ${outcomes.map((o) => o.value)}::float8[], ${outcomes.map((o) => o.observedAt)}::int8[])
       as o (prediction_id, value, observed_at)
     on conflict do nothing`.execute(db);

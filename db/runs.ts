@@ -119,7 +119,7 @@ export async function putDataset(
       model,
       feature_set: manifest.featureSet,
       manifest: JSON.stringify(manifest),
-      rows: manifest.file.rows,
+      rows: manifest.rows,
       created_at: at,
     })
     .onConflict((conflict) => conflict.column('digest').doNothing())

@@ -265,6 +265,8 @@ export interface ArmTallyTable {
   flips: number;
   difference_sum: number;
   difference_sum_sq: number;
+  /** By the database's clock, when the row came in. */
+  recorded_at: Generated<number>;
 }
 
 export interface PredictionTable {
@@ -285,6 +287,7 @@ export interface PredictionTable {
   request: Json<Record<string, number | string | boolean | null>>;
   latency_us: number;
   error: string | null;
+  recorded_at: Generated<number>;
 }
 
 export interface OutcomeTable {
@@ -292,7 +295,7 @@ export interface OutcomeTable {
   prediction_id: string;
   value: number;
   observed_at: number;
-  received_at: number;
+  recorded_at: Generated<number>;
 }
 
 export interface MonitorWindowTable {

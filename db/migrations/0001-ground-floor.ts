@@ -140,8 +140,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       primary key (model, version)
     );
     create unique index model_version_run on model_version (model, run_id) where run_id is not null;
-    -- exactly one champion
-    create unique index model_version_production on model_version (model) where stage = 'production';
 
     create table rollout (
       rollout_id text primary key,
@@ -242,9 +240,11 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       flips int8 not null default 0,
       difference_sum float8 not null default 0,
       difference_sum_sq float8 not null default 0,
+      -- when the row came in, by the database's clock: looks read by it, so a flush that was held up is not lost
+      recorded_at int8 not null default (extract(epoch from clock_timestamp()) * 1000000)::int8,
       primary key (node_id, flush, model, epoch, arm, version)
     );
-    create index arm_tally_model on arm_tally (model, flushed_at);
+    create index arm_tally_recorded on arm_tally (model, recorded_at);
 
     create table prediction (
       prediction_id text not null,
@@ -262,19 +262,20 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       request jsonb not null,
       latency_us int not null,
       error text,
+      recorded_at int8 not null default (extract(epoch from clock_timestamp()) * 1000000)::int8,
       primary key (prediction_id, arm)
     );
-    create index prediction_answered on prediction (model, answered_at);
+    create index prediction_recorded on prediction (model, recorded_at);
 
     create table outcome (
       model text not null,
       prediction_id text not null,
       value float8 not null,
       observed_at int8 not null,
-      received_at int8 not null,
+      recorded_at int8 not null default (extract(epoch from clock_timestamp()) * 1000000)::int8,
       primary key (prediction_id, model)
     );
-    create index outcome_received on outcome (model, received_at);
+    create index outcome_recorded on outcome (model, recorded_at);
 
     create table monitor_window (
       model text not null,
