@@ -1,4 +1,5 @@
-import type { Estimate, GateEvidence, QualityEvidence, SliceQuality } from './gate-evidence.ts';
+import { normalQuantile } from '../statistics/special-functions.ts';
+import type { GateEvidence, QualityEvidence } from './gate-evidence.ts';
 import type { GateReport, GateResult, GateVerdict } from './gate-report.ts';
 import { gateName, isBetterWhenLarger, limitText } from './gate-spec.ts';
 import type { GateMetric, GateSpec } from './gate-spec.ts';
@@ -30,7 +31,7 @@ function judge(gate: GateSpec, evidence: GateEvidence): Judgement {
     case 'slices':
       return evaluation === undefined ? insufficient('the model was not evaluated') : judgeSlices(gate, evaluation.slices);
     case 'calibration':
-      return judgeAtMost('expected calibration error', evaluation?.ece, gate.maxEce, '');
+      return judgeAtMost('expected calibration error', evaluation?.calibration.ece, gate.maxEce, '');
     case 'latency':
       return judgeAtMost('p99 latency', serving?.loaded === true ? serving.latencyMsP99 : null, gate.p99Ms, ' ms');
     case 'parity':
@@ -59,24 +60,26 @@ function judgeThreshold(gate: GateSpec & { kind: 'threshold' }, observed: number
   return { verdict: isWithin(observed, gate) ? 'pass' : 'fail', observed, limit, sentence: `${gate.metric} is ${short(observed)}, the gate asks for ${limitText(gate)}` };
 }
 
-/** Harm is what the candidate loses: champion − candidate for auc, candidate − champion for log loss. */
-function judgeRegression(gate: GateSpec & { kind: 'regression' }, { comparison }: QualityEvidence): Judgement {
-  const { metric, maxHarm, confidence } = gate;
+/**
+ * Harm is what the candidate loses: champion − candidate for auc, candidate − champion for log loss. The bound is one-sided,
+ * harm + z(confidence)·standard error, by the normal approximation that the report's own interval rests on.
+ */
+function judgeRegression({ metric, maxHarm, confidence }: GateSpec & { kind: 'regression' }, { comparison }: QualityEvidence): Judgement {
   const difference = metric === 'auc' ? comparison?.aucDifference : comparison?.logLossDifference;
-  if (comparison === null || !isEstimate(difference)) return insufficient(`there is no comparison of ${metric} with the champion on the same rows`, maxHarm);
-  if (comparison.confidence < confidence) {
-    return insufficient(`the comparison of ${metric} is at confidence ${comparison.confidence}, the gate asks for ${confidence}`, maxHarm);
+  if (!isMeasured(difference?.value) || !isMeasured(difference?.standardError)) {
+    return insufficient(`there is no comparison of ${metric} with the champion on the same rows`, maxHarm);
   }
-  const [harm, worst] = metric === 'auc' ? [-difference.value, -difference.lower] : [difference.value, difference.upper];
-  const sentence = `${metric} ${signed(difference.value)} against the champion [${signed(difference.lower)}, ${signed(difference.upper)}], at most ${maxHarm} worse is allowed`;
+  const harm = metric === 'auc' ? -difference.value : difference.value;
+  const worst = harm + normalQuantile(confidence) * difference.standardError;
+  const sentence = `${metric} ${signed(difference.value)} against the champion on the same rows; at ${confidence} confidence at most ${short(Math.max(0, worst))} worse, ${maxHarm} is allowed`;
   if (worst <= maxHarm) return { verdict: 'pass', observed: worst, limit: maxHarm, sentence };
   if (harm > maxHarm) return { verdict: 'fail', observed: worst, limit: maxHarm, sentence };
   return { verdict: 'insufficient', observed: worst, limit: maxHarm, sentence: `${sentence}: the rows are too few to tell` };
 }
 
-function judgeSlices(gate: GateSpec & { kind: 'slices' }, slices: readonly SliceQuality[]): Judgement {
+function judgeSlices(gate: GateSpec & { kind: 'slices' }, slices: QualityEvidence['slices']): Judgement {
   const limit = limitOf(gate);
-  const large = slices.filter(({ slice, rows }) => slice === gate.slice && rows >= gate.minRows);
+  const large = slices.filter(({ column, rows }) => column === gate.slice && rows >= gate.minRows);
   if (large.length === 0) return insufficient(`no value of the slice ${gate.slice} has ${gate.minRows} rows`, limit);
   const unknown = large.find((each) => !isMeasured(sliceMetric(each, gate.metric)));
   if (unknown !== undefined) return insufficient(`${gate.metric} of ${gate.slice} = ${unknown.value} was not measured`, limit);
@@ -113,36 +116,21 @@ function metricOf(evaluation: QualityEvidence, metric: GateMetric): number | nul
   switch (metric) {
     case 'auc':
       return evaluation.auc?.value ?? null;
-    case 'average_precision':
-      return evaluation.averagePrecision ?? null;
     case 'log_loss':
-      return evaluation.logLoss;
+      return evaluation.logLoss.value;
     case 'brier':
-      return evaluation.brier;
+      return evaluation.brier.value;
     case 'ece':
-      return evaluation.ece;
+      return evaluation.calibration.ece;
   }
 }
 
-function sliceMetric(slice: SliceQuality, metric: Exclude<GateMetric, 'average_precision'>): number | null {
-  switch (metric) {
-    case 'auc':
-      return slice.auc;
-    case 'log_loss':
-      return slice.logLoss;
-    case 'brier':
-      return slice.brier;
-    case 'ece':
-      return slice.ece;
-  }
+function sliceMetric({ auc, logLoss }: QualityEvidence['slices'][number], metric: 'auc' | 'log_loss'): number | null {
+  return (metric === 'auc' ? auc : logLoss)?.value ?? null;
 }
 
 function isMeasured(value: number | null | undefined): value is number {
   return typeof value === 'number' && Number.isFinite(value);
-}
-
-function isEstimate(estimate: Estimate | null | undefined): estimate is Estimate {
-  return isMeasured(estimate?.value) && isMeasured(estimate?.lower) && isMeasured(estimate?.upper);
 }
 
 function short(value: number): string {

@@ -1,3 +1,5 @@
+import type { EvaluationReport } from '../training/evaluation-report.ts';
+
 /** Something a feature knows that could not be known when the prediction is made. */
 export interface LeakageFinding {
   readonly feature: string;
@@ -6,42 +8,10 @@ export interface LeakageFinding {
   readonly value?: number;
 }
 
-/** A number with the interval it lies in. */
-export interface Estimate {
-  readonly value: number;
-  readonly lower: number;
-  readonly upper: number;
-}
-
-/** Quality of the candidate over the rows of one value of one slice; a metric that those rows do not define is null. */
-export interface SliceQuality {
-  readonly slice: string;
-  readonly value: string;
-  readonly rows: number;
-  readonly auc: number | null;
-  readonly logLoss: number | null;
-  readonly brier: number | null;
-  readonly ece: number | null;
-}
-
-/** Candidate − champion over the same rows. */
-export interface PairedComparison {
-  /** Of the intervals below, for example 0.95. */
-  readonly confidence: number;
-  readonly aucDifference: Estimate | null;
-  readonly logLossDifference: Estimate | null;
-}
-
-export interface QualityEvidence {
-  readonly rows: number;
-  readonly auc: Estimate | null;
-  readonly averagePrecision?: number | null;
-  readonly logLoss: number | null;
-  readonly brier: number | null;
-  readonly ece: number | null;
-  readonly comparison: PairedComparison | null;
-  readonly slices: readonly SliceQuality[];
-}
+/** The parts of an evaluation report that gates read. */
+export type QualityEvidence = Pick<EvaluationReport, 'rows' | 'auc' | 'logLoss' | 'brier' | 'slices' | 'comparison'> & {
+  readonly calibration: Pick<EvaluationReport['calibration'], 'ece'>;
+};
 
 /** What the candidate did when it was loaded and asked through the real serving path. */
 export interface ServingEvidence {

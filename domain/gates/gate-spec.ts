@@ -1,11 +1,11 @@
 import { CheckedFields, specInvalid } from '../rollout/checked-fields.ts';
 
-/** Quality metrics that gates know; of these `auc` and `average_precision` are better when larger, the others when smaller. */
-export const GATE_METRICS = ['auc', 'average_precision', 'log_loss', 'brier', 'ece'] as const;
+/** Quality metrics that gates know; of these `auc` is better when larger, the others when smaller. */
+export const GATE_METRICS = ['auc', 'log_loss', 'brier', 'ece'] as const;
 export type GateMetric = (typeof GATE_METRICS)[number];
 
 export function isBetterWhenLarger(metric: GateMetric): boolean {
-  return metric === 'auc' || metric === 'average_precision';
+  return metric === 'auc';
 }
 
 /** A rule on the evidence of one training run. Plain JSON. */
@@ -17,15 +17,15 @@ export type GateSpec =
   /** At least `min`, at most `max`; one of the two is given. */
   | { readonly kind: 'threshold'; readonly metric: GateMetric; readonly min?: number; readonly max?: number }
   /**
-   * Against the champion on the same rows: the bound of the paired difference, at `confidence`, shows at most `maxHarm` harm
-   * (auc lower, log loss higher). Without a champion to compare with it is insufficient.
+   * Against the champion on the same rows: the one-sided bound of the paired difference, at `confidence`, shows at most
+   * `maxHarm` harm (auc lower, log loss higher). Without a champion to compare with it is insufficient.
    */
   | { readonly kind: 'regression'; readonly metric: 'auc' | 'log_loss'; readonly maxHarm: number; readonly confidence: number }
-  /** Every value of a slice that has `minRows` rows reaches `min` (auc) or stays below `max` (log loss, Brier, ECE). */
+  /** Every value of the slicing column with at least `minRows` rows reaches `min` (auc) or stays below `max` (log loss). */
   | {
       readonly kind: 'slices';
       readonly slice: string;
-      readonly metric: Exclude<GateMetric, 'average_precision'>;
+      readonly metric: 'auc' | 'log_loss';
       readonly min?: number;
       readonly max?: number;
       readonly minRows: number;
@@ -112,7 +112,7 @@ function checkGateSpec(value: unknown, path: string): GateSpec {
         confidence: fields.number('confidence', { min: 0.5, max: 1, exclusive: true }),
       };
     case 'slices': {
-      const metric = fields.oneOf('metric', ['auc', 'log_loss', 'brier', 'ece']);
+      const metric = fields.oneOf('metric', ['auc', 'log_loss']);
       return { kind, slice: fields.text('slice'), metric, ...limits(fields, metric), minRows: fields.count('minRows', 1) };
     }
     case 'calibration':
