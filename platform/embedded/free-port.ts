@@ -1,28 +1,23 @@
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
+
+/** Below the range from which Linux and macOS take the ports of outgoing connections, so that none of those gets in between. */
+const PORTS = { from: 20_000, to: 32_000 } as const;
+const ATTEMPTS = 100;
 
 /** A port of the loopback interface that was free a moment ago; whoever takes it must be ready to find it gone. */
 export async function freePort(): Promise<number> {
-  return listenOnce(0);
-}
-
-export async function isFree(port: number): Promise<boolean> {
-  try {
-    await listenOnce(port);
-    return true;
-  } catch {
-    return false;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const port = randomInt(PORTS.from, PORTS.to);
+    if (await isFree(port)) return port;
   }
+  throw new Error(`no free port between ${PORTS.from} and ${PORTS.to} in ${ATTEMPTS} attempts`);
 }
 
-function listenOnce(port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const server = createServer();
-    server.unref();
-    server.once('error', reject);
-    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => {
-      const address = server.address();
-      const taken = typeof address === 'object' && address !== null ? address.port : port;
-      server.close(() => resolve(taken));
-    });
+    server.once('error', () => resolve(false));
+    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(true)));
   });
 }

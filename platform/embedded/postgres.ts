@@ -20,6 +20,8 @@ export interface PostgresOptions {
   readonly port?: number;
   readonly logFile: string;
   readonly logger: Logger;
+  /** Called as soon as the process exists, before it is ready. */
+  readonly onSpawn?: ((pid: number) => void) | undefined;
   /** For tests: nothing is synced to disk, so a power cut (but not a crash) loses data. */
   readonly disposable?: boolean;
 }
@@ -70,6 +72,7 @@ export async function startPostgres(options: PostgresOptions): Promise<RunningPo
       logger: options.logger,
       stopSignal: 'SIGINT',
       ...owner,
+      onSpawn: options.onSpawn,
     });
     try {
       await waitUntilReady(program, () => connects(`${url}/postgres`), { timeoutMs: 60_000, logFile: options.logFile });
@@ -131,11 +134,9 @@ async function programs(owner: Owner): Promise<string> {
     folder = join(dirname(require.resolve(name)), '..');
     ({ version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { version: string });
   } catch (error) {
-    throw new SerinError(
-      'PREREQUISITE_MISSING',
-      `the npm package ${name} is not installed: run npm ci`,
-      { cause: error },
-    );
+    throw new SerinError('PREREQUISITE_MISSING', `the npm package ${name} is not installed: run npm ci`, {
+      cause: error,
+    });
   }
   await linkLibraries(folder);
   const native = join(folder, 'native');

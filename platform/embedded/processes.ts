@@ -20,6 +20,8 @@ export interface ProgramOptions {
   /** Gives a Node child a channel on which it notices the death of this process. */
   readonly ipc?: boolean;
   readonly stopSignal?: NodeJS.Signals;
+  /** Called as soon as it exists, before it is ready. */
+  readonly onSpawn?: ((pid: number) => void) | undefined;
 }
 
 export interface Exit {
@@ -79,6 +81,7 @@ export async function startProgram(options: ProgramOptions): Promise<RunningProg
   });
   const pid = child.pid;
   if (pid === undefined) throw new SerinError('PREREQUISITE_MISSING', `${name} has no process`);
+  options.onSpawn?.(pid);
 
   async function end(signal: NodeJS.Signals, graceMs: number): Promise<void> {
     stopping = true;
@@ -104,6 +107,7 @@ export interface ProcessOptions {
   readonly readyUrl?: string;
   readonly readyTimeoutMs?: number;
   readonly logger: Logger;
+  readonly onSpawn?: ((pid: number) => void) | undefined;
 }
 
 /**
@@ -120,6 +124,7 @@ export async function startProcess(options: ProcessOptions): Promise<RunningProg
     logFile,
     logger,
     ipc: true,
+    onSpawn: options.onSpawn,
   });
   if (readyUrl !== undefined) {
     await waitUntilReady(program, () => answers(readyUrl), { timeoutMs: readyTimeoutMs, logFile });

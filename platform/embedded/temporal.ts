@@ -29,6 +29,8 @@ export interface TemporalOptions {
   readonly uiPort?: number;
   readonly logFile: string;
   readonly logger: Logger;
+  /** Called as soon as the process exists, before it is ready. */
+  readonly onSpawn?: ((pid: number) => void) | undefined;
   readonly searchAttributes?: Readonly<Record<string, SearchAttributeType>>;
 }
 
@@ -66,6 +68,7 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
       env: inheritedEnvironment(),
       logFile,
       logger,
+      onSpawn: options.onSpawn,
     });
     try {
       await waitUntilReady(program, () => keepsHistories(cli, address), { timeoutMs: 60_000, everyMs: 100, logFile });
