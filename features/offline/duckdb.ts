@@ -1,0 +1,153 @@
+/** The one place that opens DuckDB: its limits, where it spills, and how columns come out as typed arrays. */
+import { mkdir } from 'node:fs/promises';
+import { type DuckDBConnection, DOUBLE, DuckDBDataChunk, DuckDBInstance, type DuckDBVector } from '@duckdb/node-api';
+
+export interface DuckDbSettings {
+  /** A size as DuckDB writes it: `1GB`. */
+  readonly memory: string;
+  readonly threads: number;
+  /** Folder for what does not fit into memory; made when missing. */
+  readonly tempDir: string;
+}
+
+export type ScalarValue = number | string | boolean | null;
+
+/** Numbers of one chunk, column by column; the arrays are used again for the next chunk. NaN is null. */
+export interface DoublesChunk {
+  readonly rows: number;
+  readonly columns: readonly Float64Array[];
+}
+
+/** Rows of a chunk; an appended chunk may not have more. */
+export const CHUNK_ROWS = 2048;
+
+/** An in-memory database of its own. Use from one place at a time; `interrupt` may come from anywhere. */
+export class DuckDb {
+  readonly #instance: DuckDBInstance;
+  readonly #connection: DuckDBConnection;
+
+  private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
+    this.#instance = instance;
+    this.#connection = connection;
+  }
+
+  static async open({ memory, threads, tempDir }: DuckDbSettings): Promise<DuckDb> {
+    await mkdir(tempDir, { recursive: true });
+    const instance = await DuckDBInstance.create(':memory:', {
+      memory_limit: memory,
+      threads: String(threads),
+      temp_directory: tempDir,
+      // every query whose order matters says so
+      preserve_insertion_order: 'false',
+      // nothing is fetched: what DuckDB needs is in the package
+      autoinstall_known_extensions: 'false',
+      autoload_known_extensions: 'false',
+    });
+    return new DuckDb(instance, await instance.connect());
+  }
+
+  close(): void {
+    this.#connection.closeSync();
+    this.#instance.closeSync();
+  }
+
+  /** Makes the running statement fail. */
+  interrupt(): void {
+    this.#connection.interrupt();
+  }
+
+  async run(sql: string): Promise<void> {
+    await this.#connection.run(sql);
+  }
+
+  /** A few rows as objects; BIGINT becomes a number and must be a safe integer. */
+  async rows(sql: string): Promise<Record<string, ScalarValue>[]> {
+    const result = await this.#connection.run(sql);
+    const rows = await result.getRowObjectsJS();
+    return rows.map((row) =>
+      Object.fromEntries(Object.entries(row).map(([name, value]) => [name, scalar(name, value)])),
+    );
+  }
+
+  /**
+   * Streams a query chunk by chunk without building rows. Each column must be DOUBLE and free of nulls: wrap it in
+   * `doubleSql`.
+   */
+  async *doubles(sql: string): AsyncGenerator<DoublesChunk, void, void> {
+    const result = await this.#connection.stream(sql);
+    const columns = Array.from({ length: result.columnCount }, () => new Float64Array(CHUNK_ROWS));
+    for (;;) {
+      const chunk = await result.fetchChunk();
+      if (chunk === null || chunk.rowCount === 0) return;
+      const rows = chunk.rowCount;
+      for (let c = 0; c < columns.length; c++) copyDoubles(chunk.getColumnVector(c), columns[c]!, rows);
+      yield { rows, columns };
+    }
+  }
+
+  /** Streams columns of any type as plain values (BIGINT as numbers), for the few that are needed outside of SQL. */
+  async *values(
+    sql: string,
+  ): AsyncGenerator<{ readonly rows: number; readonly columns: readonly ScalarValue[][] }, void, void> {
+    const result = await this.#connection.stream(sql);
+    const names = result.columnNames();
+    for (;;) {
+      const chunk = await result.fetchChunk();
+      if (chunk === null || chunk.rowCount === 0) return;
+      yield {
+        rows: chunk.rowCount,
+        columns: names.map((name, c) => chunk.getColumnValues(c).map((value) => scalar(name, value))),
+      };
+    }
+  }
+
+  /** Appends rows to a table whose columns are all DOUBLE; NaN stays NaN. */
+  async appendDoubles(table: string, columns: readonly Float64Array[]): Promise<void> {
+    const appender = await this.#connection.createAppender(table);
+    const rows = columns[0]?.length ?? 0;
+    for (let from = 0; from < rows; from += CHUNK_ROWS) {
+      const count = Math.min(CHUNK_ROWS, rows - from);
+      const chunk = DuckDBDataChunk.create(
+        columns.map(() => DOUBLE),
+        count,
+      );
+      for (let c = 0; c < columns.length; c++) {
+        const vector: DuckDBVector = chunk.getColumnVector(c);
+        const column = columns[c]!;
+        for (let i = 0; i < count; i++) vector.setItem(i, column[from + i]!);
+        vector.flush();
+      }
+      appender.appendDataChunk(chunk);
+    }
+    appender.closeSync();
+  }
+}
+
+function copyDoubles(vector: DuckDBVector, into: Float64Array, rows: number): void {
+  for (let i = 0; i < rows; i++) into[i] = vector.getItem(i) as number;
+}
+
+function scalar(name: string, value: unknown): ScalarValue {
+  if (typeof value === 'bigint') {
+    const number = Number(value);
+    if (!Number.isSafeInteger(number)) throw new RangeError(`"${name}" is ${value}, beyond 2^53`);
+    return number;
+  }
+  if (value === null || typeof value === 'number' || typeof value === 'string' || typeof value === 'boolean')
+    return value;
+  throw new TypeError(`"${name}" is neither a number, a text nor a truth value`);
+}
+
+/** A column for `doubles`: null becomes NaN. An int64 is exact below 2^53 (instants of 1684…2255 are). */
+export function doubleSql(value: string): string {
+  return `COALESCE(CAST(${value} AS DOUBLE), CAST('NaN' AS DOUBLE))`;
+}
+
+export function textSql(value: string): string {
+  return `'${value.replaceAll("'", "''")}'`;
+}
+
+/** A list of files as `read_parquet` takes it. */
+export function fileListSql(paths: readonly string[]): string {
+  return `[${paths.map(textSql).join(', ')}]`;
+}
