@@ -1,0 +1,174 @@
+/**
+ * A feature set, compiled: which views are asked with which key, where each value lands in the model's input, and the
+ * derived features. Offline and online both assemble their vectors through this plan.
+ */
+import { SerinError } from '../../domain/errors.ts';
+import {
+  columnsOf,
+  compileExpression,
+  type Row,
+  type RowFunction,
+  type Value,
+} from '../../domain/project/expression.ts';
+import type { FeatureSetSpec, FeatureSpec, ProjectSpec, RequestField } from '../../domain/project/spec.ts';
+import { versioned } from '../../domain/project/spec.ts';
+import type { Micros } from '../../domain/time.ts';
+import { compileView, type ViewPlan } from './view-plan.ts';
+
+export interface ViewUsePlan {
+  readonly alias: string;
+  /** Position in `FeatureSetPlan.views`. */
+  readonly view: number;
+  /** Request fields that hold the key, in the order of the entity's parts. */
+  readonly key: readonly string[];
+  /** Output `outputs[i]` of the view is feature `features[i]` of the set. */
+  readonly outputs: Uint16Array;
+  readonly features: Uint16Array;
+}
+
+export interface FeatureSetPlan {
+  /** `name@version` */
+  readonly id: string;
+  readonly request: readonly RequestField[];
+  readonly featureNames: readonly string[];
+  /** Each view once, however many aliases use it. */
+  readonly views: readonly ViewPlan[];
+  readonly uses: readonly ViewUsePlan[];
+  /** Request fields that derived features read. */
+  readonly derivedInputs: readonly string[];
+  readonly hasDerived: boolean;
+  /**
+   * Fills in the derived features, in an order in which each finds what it reads.
+   * @param request  request fields (at least `derivedInputs`)
+   * @param vector   `featureNames.length` numbers from `offset` on, the view features already there; NaN is null
+   */
+  derive(request: Row, asOf: Micros, vector: Float64Array, offset: number): void;
+}
+
+/** @throws REFERENCE_MISSING for a feature set, view, source, entity, alias or output that does not exist; REFERENCE_CYCLE for derived features that need each other. */
+export function compileFeatureSet(project: ProjectSpec, featureSet: string): FeatureSetPlan {
+  const set = named(project.featureSets, featureSet, 'feature set', versioned);
+  const featureNames = set.features.map((feature) => feature.name);
+  const viewIds = [...new Set(set.views.map((use) => use.view))];
+  const views = viewIds.map((id) => compileViewOf(project, id));
+  const uses = set.views.map((use) => {
+    const view = viewIds.indexOf(use.view);
+    const picked = set.features.flatMap((feature, index) =>
+      feature.kind === 'view' && feature.alias === use.alias
+        ? [{ index, output: outputOf(views[view]!, set, feature) }]
+        : [],
+    );
+    return {
+      alias: use.alias,
+      view,
+      key: use.key,
+      outputs: Uint16Array.from(picked, ({ output }) => output),
+      features: Uint16Array.from(picked, ({ index }) => index),
+    };
+  });
+  for (const feature of set.features) {
+    if (feature.kind === 'view' && !set.views.some((use) => use.alias === feature.alias)) {
+      throw missing(
+        `the feature "${feature.name}" of ${featureSet} reads the alias "${feature.alias}"`,
+        set.views.map((use) => use.alias),
+      );
+    }
+  }
+  const derived = derivedInOrder(set);
+  const requestFields = new Set(set.request.map((field) => field.name));
+  const read = new Set(derived.flatMap(({ reads }) => [...reads]));
+  // only what some derived feature reads is put into its row
+  const rowFeatures = featureNames.flatMap((name, index) => (read.has(name) ? [{ name, index }] : []));
+  return {
+    id: featureSet,
+    request: set.request,
+    featureNames,
+    views,
+    uses,
+    derivedInputs: [...read].filter((name) => requestFields.has(name)),
+    hasDerived: derived.length > 0,
+    derive(request, asOf, vector, offset) {
+      if (derived.length === 0) return;
+      const row: Record<string, Value> = { ...request, as_of: asOf };
+      for (let i = 0; i < rowFeatures.length; i++) {
+        const { name, index } = rowFeatures[i]!;
+        const value = vector[offset + index]!;
+        row[name] = Number.isNaN(value) ? null : value;
+      }
+      for (let i = 0; i < derived.length; i++) {
+        const { name, index, evaluate } = derived[i]!;
+        const value = numberOf(evaluate(row));
+        vector[offset + index] = value;
+        if (read.has(name)) row[name] = Number.isNaN(value) ? null : value;
+      }
+    },
+  };
+}
+
+export function compileViewOf(project: ProjectSpec, viewId: string): ViewPlan {
+  const view = named(project.views, viewId, 'feature view', versioned);
+  const source = named(project.sources, view.source, 'source', ({ name }) => name);
+  const entity = named(project.entities, view.entity, 'entity', ({ name }) => name);
+  return compileView(view, source, entity);
+}
+
+interface DerivedPlan {
+  readonly name: string;
+  readonly index: number;
+  readonly reads: ReadonlySet<string>;
+  readonly evaluate: RowFunction;
+}
+
+function derivedInOrder(set: FeatureSetSpec): DerivedPlan[] {
+  const waiting = new Map<string, DerivedPlan>();
+  set.features.forEach((feature, index) => {
+    if (feature.kind !== 'derived') return;
+    const { name, expression } = feature;
+    waiting.set(name, { name, index, reads: columnsOf(expression), evaluate: compileExpression(expression) });
+  });
+  const ordered: DerivedPlan[] = [];
+  while (waiting.size > 0) {
+    const ready = [...waiting.values()].find(({ reads }) => [...reads].every((name) => !waiting.has(name)));
+    if (!ready) {
+      throw new SerinError(
+        'REFERENCE_CYCLE',
+        `derived features of ${versioned(set)} need each other: ${[...waiting.keys()].join(', ')}`,
+      );
+    }
+    ordered.push(ready);
+    waiting.delete(ready.name);
+  }
+  return ordered;
+}
+
+function outputOf(
+  plan: ViewPlan,
+  set: FeatureSetSpec,
+  { name, feature, window }: Extract<FeatureSpec, { kind: 'view' }>,
+): number {
+  const output = plan.outputs.findIndex((each) => each.feature === feature && each.window === window);
+  if (output >= 0) return output;
+  throw missing(
+    `the feature "${name}" of ${versioned(set)} reads ${feature} over ${window} of ${plan.id}`,
+    plan.outputs.map((each) => `${each.feature} over ${each.window}`),
+  );
+}
+
+/** Truth values are 1 and 0; what is null or not finite is NaN, the null of vectors. */
+function numberOf(value: Value): number {
+  if (typeof value === 'boolean') return value ? 1 : 0;
+  return typeof value === 'number' && Number.isFinite(value) ? value : NaN;
+}
+
+function named<T>(all: readonly T[], name: string, what: string, nameOf: (item: T) => string): T {
+  const found = all.find((item) => nameOf(item) === name);
+  if (found) return found;
+  throw missing(`the ${what} "${name}" is used`, all.map(nameOf));
+}
+
+function missing(use: string, existing: readonly string[]): SerinError {
+  return new SerinError(
+    'REFERENCE_MISSING',
+    `${use}, which does not exist; there are ${existing.join(', ') || 'none'}`,
+  );
+}
