@@ -124,6 +124,6 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 function refuse(field: string, value: unknown, rule: string): never {
-  const shown = value === undefined ? 'nothing' : (JSON.stringify(value) ?? typeof value);
+  const shown = value === undefined ? 'nothing' : typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? typeof value);
   throw new SerinError('TRAINING_INVALID', `${field} is ${shown} but ${rule}`, { fields: { field, value: shown, rule } });
 }
