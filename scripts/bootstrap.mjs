@@ -237,17 +237,17 @@ async function countTests(args) {
 
 async function check() {
   const steps = [
-    ['types', () => run(process.execPath, [bin('typescript', 'tsc'), '-p', 'tsconfig.json'])],
+    { name: 'types', step: () => run(process.execPath, [bin('typescript', 'tsc'), '-p', 'tsconfig.json']) },
     [
       'lint and import rules',
       () => run(process.execPath, [bin('oxlint', 'oxlint'), '--type-aware', '--deny-warnings']),
     ],
-    ['format', () => run(process.execPath, [bin('oxfmt', 'oxfmt'), '--check'])],
-    ['unused code', () => run(process.execPath, [bin('knip', 'knip')])],
+    { name: 'format', step: () => run(process.execPath, [bin('oxfmt', 'oxfmt'), '--check']) },
+    { name: 'unused code', step: () => run(process.execPath, [bin('knip', 'knip')]) },
   ];
   let passed = 0;
   let failed = 0;
-  for (const [name, step] of steps) {
+  for (const { name, step } of steps) {
     const { code } = await step();
     if (code === 0) passed += 1;
     else failed += 1;

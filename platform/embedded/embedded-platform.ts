@@ -117,8 +117,13 @@ async function startLocked(options: EmbeddedPlatformOptions, unlock: () => Promi
       onProgress('starting Temporal');
       const startServer = () =>
         startTemporal({
-          ...{ cli, dir: join(home, 'temporal'), port: ports.temporal, uiPort: ports.temporalUi },
-          ...{ logFile: logFile('temporal'), logger, onSpawn: started('temporal') },
+          cli,
+          dir: join(home, 'temporal'),
+          port: ports.temporal,
+          uiPort: ports.temporalUi,
+          logFile: logFile('temporal'),
+          logger,
+          onSpawn: started('temporal'),
         });
       const temporal = await startServer();
       parts.add('temporal', temporal, startServer);
@@ -169,30 +174,27 @@ async function startLocked(options: EmbeddedPlatformOptions, unlock: () => Promi
       services.map(async ({ part, url }) => {
         const startService = () =>
           startProcess({
-            ...{
-              name: part,
-              module: options.modules?.[part] ?? MODULES[part],
-              logFile: logFile(part),
-              logger,
-              onSpawn: started(part),
-            },
-            ...{ env: { ...env, SERIN_NODE_ID: `${part}-1` }, readyUrl: `${url}/health/ready` },
+            name: part,
+            module: options.modules?.[part] ?? MODULES[part],
+            logFile: logFile(part),
+            logger,
+            onSpawn: started(part),
+            env: { ...env, SERIN_NODE_ID: `${part}-1` },
+            readyUrl: `${url}/health/ready`,
           });
         parts.add(part, await startService(), startService);
       }),
     );
 
     const addresses = {
-      ...{
-        home,
-        databaseUrl,
-        temporalAddress,
-        temporalNamespace: config.temporalNamespace,
-        temporalUiUrl,
-        apiUrl,
-        inferenceUrl,
-        blobUrl,
-      },
+      home,
+      databaseUrl,
+      temporalAddress,
+      temporalNamespace: config.temporalNamespace,
+      temporalUiUrl,
+      apiUrl,
+      inferenceUrl,
+      blobUrl,
       metricsUrls: { api: `${apiUrl}/metrics`, worker: `${workerUrl}/metrics`, inference: `${inferenceUrl}/metrics` },
     };
     await writePlatformFile(home, addresses);
@@ -279,7 +281,9 @@ class PartList {
   }
 
   async stopAll(): Promise<void> {
-    await Promise.all((['inference', 'worker', 'api'] as const).map((part) => this.#parts.get(part)?.running.stop()));
+    await Promise.all(
+      (['inference', 'worker', 'api'] as const).map(async (part) => this.#parts.get(part)?.running.stop()),
+    );
     await this.#parts.get('temporal')?.running.stop();
     await this.#parts.get('postgres')?.running.stop();
     await this.#written;

@@ -102,11 +102,28 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
 /** Write-ahead log: half the CPU per workflow. 1 ms timers: without them nothing waits less than a second. */
 function serverArguments(database: string, port: number, uiPort: number): string[] {
   return [
-    ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(port), '--ui-port', String(uiPort)],
-    ...['--db-filename', database, '--sqlite-pragma', 'journal_mode=wal', '--sqlite-pragma', 'synchronous=normal'],
-    ...['--dynamic-config-value', 'history.timerProcessorMaxTimeShift="1ms"'],
-    ...['--dynamic-config-value', 'history.workflowIdReuseMinimalInterval="0s"'],
-    ...['--log-level', 'warn', '--log-format', 'json'],
+    'server',
+    'start-dev',
+    '--ip',
+    '127.0.0.1',
+    '--port',
+    String(port),
+    '--ui-port',
+    String(uiPort),
+    '--db-filename',
+    database,
+    '--sqlite-pragma',
+    'journal_mode=wal',
+    '--sqlite-pragma',
+    'synchronous=normal',
+    '--dynamic-config-value',
+    'history.timerProcessorMaxTimeShift="1ms"',
+    '--dynamic-config-value',
+    'history.workflowIdReuseMinimalInterval="0s"',
+    '--log-level',
+    'warn',
+    '--log-format',
+    'json',
   ];
 }
 

@@ -46,7 +46,10 @@ afterEach(async () => {
 
 async function start(options: Partial<EmbeddedPlatformOptions> = {}): Promise<EmbeddedPlatform> {
   const platform = await startEmbeddedPlatform({
-    ...{ home, config: loadConfig(), logger, modules: { api: stub, worker: stub, inference: stub } },
+    home,
+    config: loadConfig(),
+    logger,
+    modules: { api: stub, worker: stub, inference: stub },
     migrate: () => Promise.resolve(),
     seedCredentials: (_databaseUrl, folder) => ensureCredentials(folder),
     ...options,
