@@ -1,0 +1,124 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { SerinError } from '../errors.ts';
+import { formatTime, isTimeFault, isZone, parseTime, readTime, resolveWallClock } from './time-text.ts';
+
+const faultOf = (text: string, zone: string | null = null): string => {
+  const time = readTime(text, zone);
+  return isTimeFault(time) ? time.fault : `accepted as ${time}`;
+};
+
+const instants = fc.integer({ min: -Number.MAX_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER });
+
+describe('RFC 3339 text', () => {
+  test('what is formatted is read back to the microsecond', () => {
+    fc.assert(
+      fc.property(instants, (at) => {
+        expect(parseTime(formatTime(at))).toBe(at);
+      }),
+    );
+  });
+
+  test('an offset moves the instant against its sign', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 4e15 }), fc.integer({ min: -1439, max: 1439 }), (at, offset) => {
+        const sign = offset < 0 ? '-' : '+';
+        const [hours, minutes] = [Math.floor(Math.abs(offset) / 60), Math.abs(offset) % 60];
+        const text = `${formatTime(at).slice(0, -1)}${sign}${String(hours).padStart(2, '0')}:${String(minutes).padStart(2, '0')}`;
+        expect(parseTime(text)).toBe(at - offset * 60_000_000);
+      }),
+    );
+  });
+
+  test('known instants', () => {
+    expect(parseTime('1970-01-01T00:00:00Z')).toBe(0);
+    expect(parseTime('2001-01-31T23:59:59.5Z')).toBe(980_985_599_500_000);
+    expect(parseTime('1969-12-31t23:59:59.999999z')).toBe(-1);
+    expect(parseTime('2000-02-29 12:00:00.1234560000+02:00')).toBe(951_818_400_123_456);
+    expect(parseTime('2001-01-01T00:00:00-00:00')).toBe(978_307_200_000_000);
+  });
+
+  test.each([
+    ['2001-01-01T00:00:00', 'TIME_NO_ZONE'],
+    ['2001-01-01T00:00:00.1234567Z', 'TIME_PRECISION'],
+    ['2001-01-01T23:59:60Z', 'TIME_INVALID'],
+    ['2001-01-01T24:00:00Z', 'TIME_INVALID'],
+    ['2001-02-29T00:00:00Z', 'TIME_INVALID'],
+    ['2001-13-01T00:00:00Z', 'TIME_INVALID'],
+    ['0000-01-01T00:00:00Z', 'TIME_INVALID'],
+    ['1600-01-01T00:00:00Z', 'TIME_INVALID'],
+    ['2256-01-01T00:00:00Z', 'TIME_INVALID'],
+    ['2001-01-01T00:00:00+24:00', 'TIME_INVALID'],
+    ['2001-01-01', 'TIME_INVALID'],
+    ['yesterday', 'TIME_INVALID'],
+    ['2001-01-01T00:00:00Z\n', 'TIME_INVALID'],
+    ['', 'TIME_INVALID'],
+  ])('%j is refused as %s', (text, code) => expect(faultOf(text)).toBe(code));
+
+  test('a refusal names the value and the rule', () => {
+    expect(() => parseTime('2001-01-01T00:00:00')).toThrow(SerinError);
+    expect(() => parseTime('2001-01-01T00:00:00')).toThrow(/"2001-01-01T00:00:00".*offset/);
+  });
+});
+
+describe('wall-clock text in a declared zone', () => {
+  test('UTC and a zone with an offset', () => {
+    expect(parseTime('2001-06-01T12:00:00', 'UTC')).toBe(parseTime('2001-06-01T12:00:00Z'));
+    expect(parseTime('2001-06-01T12:00:00', 'America/New_York')).toBe(parseTime('2001-06-01T16:00:00Z'));
+    expect(parseTime('2001-01-01T12:00:00', 'America/New_York')).toBe(parseTime('2001-01-01T17:00:00Z'));
+  });
+
+  test('an explicit offset wins over the zone', () => {
+    expect(parseTime('2001-06-01T12:00:00Z', 'America/New_York')).toBe(parseTime('2001-06-01T12:00:00Z'));
+  });
+
+  test('a time that a spring change skips is refused, the edges are not', () => {
+    expect(faultOf('2001-04-01T02:30:00', 'America/New_York')).toBe('TIME_INVALID');
+    expect(faultOf('2001-04-01T02:00:00', 'America/New_York')).toBe('TIME_INVALID');
+    expect(parseTime('2001-04-01T01:59:59.999999', 'America/New_York')).toBe(parseTime('2001-04-01T06:59:59.999999Z'));
+    expect(parseTime('2001-04-01T03:00:00', 'America/New_York')).toBe(parseTime('2001-04-01T07:00:00Z'));
+  });
+
+  test('a time that an autumn change repeats is refused, the edges are not', () => {
+    expect(faultOf('2001-10-28T01:00:00', 'America/New_York')).toBe('TIME_AMBIGUOUS');
+    expect(faultOf('2001-10-28T01:59:59.999999', 'America/New_York')).toBe('TIME_AMBIGUOUS');
+    expect(parseTime('2001-10-28T00:59:59.999999', 'America/New_York')).toBe(parseTime('2001-10-28T04:59:59.999999Z'));
+    expect(parseTime('2001-10-28T02:00:00', 'America/New_York')).toBe(parseTime('2001-10-28T07:00:00Z'));
+  });
+
+  test('a day that a zone left out does not exist', () => {
+    expect(faultOf('2011-12-30T12:00:00', 'Pacific/Apia')).toBe('TIME_INVALID');
+    expect(parseTime('2011-12-31T00:30:00', 'Pacific/Apia')).toBe(parseTime('2011-12-30T10:30:00Z'));
+    expect(parseTime('2011-12-29T23:30:00', 'Pacific/Apia')).toBe(parseTime('2011-12-30T09:30:00Z'));
+  });
+
+  test('the instant found shows the wall clock it was asked for', () => {
+    const zones = fc.constantFrom(
+      'Europe/Berlin',
+      'America/New_York',
+      'Asia/Kolkata',
+      'Australia/Lord_Howe',
+      'Pacific/Apia',
+    );
+    const wallClocks = fc
+      .integer({ min: -1_500_000_000, max: 3_000_000_000 })
+      .map((second) => second * 1_000_000 + 123_456);
+    fc.assert(
+      fc.property(zones, wallClocks, (zone, wallClock) => {
+        const at = resolveWallClock(wallClock, zone);
+        if (isTimeFault(at)) return;
+        const shown = new Intl.DateTimeFormat('sv-SE', {
+          timeZone: zone,
+          dateStyle: 'short',
+          timeStyle: 'medium',
+        }).format(at / 1000);
+        expect(shown.replace(' ', 'T')).toBe(formatTime(wallClock).slice(0, 19));
+      }),
+    );
+  });
+
+  test('an unknown zone is told apart from a known one', () => {
+    expect(isZone('Europe/Berlin')).toBe(true);
+    expect(isZone('Mars/Olympus')).toBe(false);
+  });
+});
