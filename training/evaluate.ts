@@ -93,7 +93,9 @@ function sliceReports(
   losses: Float64Array,
 ): SliceReport[] {
   if (values.length !== y.length)
-    throw new SerinError('TRAINING_INVALID', `the slice ${column} has ${values.length} values for ${y.length} rows`, { fields: { column } });
+    throw new SerinError('TRAINING_INVALID', `the slice ${column} has ${values.length} values for ${y.length} rows`, {
+      fields: { column },
+    });
   const rowsByValue = new Map<string, number[]>();
   for (const [row, value] of values.entries()) {
     const rows = rowsByValue.get(value);
@@ -111,7 +113,12 @@ function sliceReports(
         value,
         rows: rows.length,
         positives: countPositives(labels),
-        auc: enough ? aucEstimate(labels, Float64Array.from(rows, (row) => scores[row]!)) : null,
+        auc: enough
+          ? aucEstimate(
+              labels,
+              Float64Array.from(rows, (row) => scores[row]!),
+            )
+          : null,
         logLoss: enough ? meanEstimate(Float64Array.from(rows, (row) => losses[row]!)) : null,
       };
     });
@@ -119,7 +126,11 @@ function sliceReports(
 
 function calibrationReport(y: Uint8Array, scores: ArrayLike<number>): CalibrationReport {
   const { ece, mce, bins } = expectedCalibrationError(y, scores, { bins: CALIBRATION_BINS, strategy: 'equal_mass' });
-  return { ece, maxGap: mce, bins: bins.map(([, rows, meanScore, positiveRate]) => ({ rows, meanScore, positiveRate })) };
+  return {
+    ece,
+    maxGap: mce,
+    bins: bins.map(([, rows, meanScore, positiveRate]) => ({ rows, meanScore, positiveRate })),
+  };
 }
 
 function thresholdReport(y: Uint8Array, scores: ArrayLike<number>, threshold: number): ThresholdReport {
@@ -170,8 +181,8 @@ function twoSided({ value, standardError }: Estimate): number {
 
 function rowLosses(y: Uint8Array, scores: ArrayLike<number>): Float64Array {
   return Float64Array.from(y, (label, row) => {
-    const score = scores[row]!;
-    return -Math.log(Math.max(label === 1 ? score : 1 - score, EPSILON));
+    const p = Math.min(Math.max(scores[row]!, EPSILON), 1 - EPSILON);
+    return label === 1 ? -Math.log(p) : -Math.log1p(-p);
   });
 }
 
@@ -188,13 +199,16 @@ function countPositives(y: Uint8Array): number {
 function checkRows(y: Uint8Array, scores: ArrayLike<number>, name: string): void {
   if (y.length === 0) throw new SerinError('TRAINING_INVALID', 'there are no labelled rows to evaluate on');
   if (scores.length !== y.length)
-    throw new SerinError('TRAINING_INVALID', `${name} has ${scores.length} rows for ${y.length} labels`, { fields: { field: name } });
+    throw new SerinError('TRAINING_INVALID', `${name} has ${scores.length} rows for ${y.length} labels`, {
+      fields: { field: name },
+    });
   for (let row = 0; row < y.length; row++) {
     const score = scores[row]!;
     if (!(score >= 0 && score <= 1))
       throw new SerinError('TRAINING_INVALID', `${name} has ${score} at row ${row}, but a probability is in [0, 1]`, {
         fields: { field: name, row, value: score },
       });
-    if (y[row]! > 1) throw new SerinError('TRAINING_INVALID', `row ${row} has label ${y[row]}, but a class label is 0 or 1`);
+    if (y[row]! > 1)
+      throw new SerinError('TRAINING_INVALID', `row ${row} has label ${y[row]}, but a class label is 0 or 1`);
   }
 }

@@ -11,14 +11,18 @@ test('the latest rows are held out, and rows of one instant stay together', () =
 
 test('every row is on one side, at most the fraction is held out, and all of it is later', () => {
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: 0, max: 20 }), { minLength: 1 }), fc.double({ min: 0, max: 0.5, noNaN: true }), (times, fraction) => {
-      const asOf = Float64Array.from(times);
-      const { fit, validation } = holdOutLatest(asOf, fraction);
-      expect([...fit, ...validation].toSorted((a, b) => a - b)).toEqual(times.map((_, row) => row));
-      expect(fit.length).toBeGreaterThan(0);
-      expect(validation.length).toBeLessThanOrEqual(times.length * fraction);
-      const latestFitted = Math.max(...[...fit].map((row) => asOf[row]!));
-      for (const row of validation) expect(asOf[row]).toBeGreaterThan(latestFitted);
-    }),
+    fc.property(
+      fc.array(fc.integer({ min: 0, max: 20 }), { minLength: 1 }),
+      fc.double({ min: 0, max: 0.5, noNaN: true }),
+      (times, fraction) => {
+        const asOf = Float64Array.from(times);
+        const { fit, validation } = holdOutLatest(asOf, fraction);
+        expect([...fit, ...validation].toSorted((a, b) => a - b)).toEqual(times.map((_, row) => row));
+        expect(fit.length).toBeGreaterThan(0);
+        expect(validation.length).toBeLessThanOrEqual(times.length * fraction);
+        const latestFitted = Math.max(...[...fit].map((row) => asOf[row]!));
+        for (const row of validation) expect(asOf[row]).toBeGreaterThan(latestFitted);
+      },
+    ),
   );
 });

@@ -37,7 +37,8 @@ export interface ReadMatrix {
  */
 export async function readMatrix(request: MatrixRequest): Promise<ReadMatrix> {
   const { path, columns } = request;
-  if (!existsSync(path)) throw new SerinError('DATASET_NOT_FOUND', `there is no dataset file at ${path}`, { fields: { path } });
+  if (!existsSync(path))
+    throw new SerinError('DATASET_NOT_FOUND', `there is no dataset file at ${path}`, { fields: { path } });
   if (columns.length === 0) throw new SerinError('TRAINING_INVALID', 'the feature set has no columns to train on');
   const instance = await DuckDBInstance.create(':memory:');
   try {
@@ -54,23 +55,36 @@ export async function readMatrix(request: MatrixRequest): Promise<ReadMatrix> {
 }
 
 async function checkColumns(connection: DuckDBConnection, { path, columns, extra = [] }: MatrixRequest): Promise<void> {
-  const reader = await connection.runAndReadAll('select column_name, column_type from (describe from read_parquet($path))', { path });
+  const reader = await connection.runAndReadAll(
+    'select column_name, column_type from (describe from read_parquet($path))',
+    { path },
+  );
   const types = new Map(reader.getRows().map(([name, type]) => [String(name), String(type)]));
   for (const column of [...columns, ...extra])
     if (!types.has(column))
-      throw new SerinError('COLUMN_UNKNOWN', `the dataset has no column ${column}; it has ${[...types.keys()].join(', ')}`, {
-        fields: { column },
-      });
+      throw new SerinError(
+        'COLUMN_UNKNOWN',
+        `the dataset has no column ${column}; it has ${[...types.keys()].join(', ')}`,
+        {
+          fields: { column },
+        },
+      );
   for (const column of columns)
     if (types.get(column) !== 'DOUBLE')
-      throw new SerinError('COLUMN_TYPE', `the feature column ${column} is ${types.get(column)} but must be DOUBLE`, { fields: { column } });
+      throw new SerinError('COLUMN_TYPE', `the feature column ${column} is ${types.get(column)} but must be DOUBLE`, {
+        fields: { column },
+      });
 }
 
-async function readRows(connection: DuckDBConnection, { path, columns, split, extra = [] }: MatrixRequest): Promise<ReadMatrix> {
+async function readRows(
+  connection: DuckDBConnection,
+  { path, columns, split, extra = [] }: MatrixRequest,
+): Promise<ReadMatrix> {
   const labelled = `from read_parquet($path) where split = $split and label is not null`;
   const counted = await connection.runAndReadAll(`select count(*)::double ${labelled}`, { path, split });
   const rows = Number(counted.getRows()[0]?.[0]);
-  if (rows === 0) throw new SerinError('DATASET_EMPTY', `the dataset has no labelled ${split} rows`, { fields: { path, split } });
+  if (rows === 0)
+    throw new SerinError('DATASET_EMPTY', `the dataset has no labelled ${split} rows`, { fields: { path, split } });
 
   const matrix: TrainingMatrix = {
     rows,
@@ -108,7 +122,13 @@ async function readRows(connection: DuckDBConnection, { path, columns, split, ex
   return { matrix, extra: new Map(extra.map((column, index) => [column, texts[index] ?? []])) };
 }
 
-function copyDoubles(vector: unknown, count: number, to: Float64Array | Float32Array, start: number, stride: number): void {
+function copyDoubles(
+  vector: unknown,
+  count: number,
+  to: Float64Array | Float32Array,
+  start: number,
+  stride: number,
+): void {
   const doubles = asDoubles(vector);
   for (let row = 0, at = start; row < count; row++, at += stride) to[at] = doubles.getItem(row) ?? Number.NaN;
 }
@@ -118,9 +138,13 @@ function copyLabels(vector: unknown, count: number, { y, rowIds }: TrainingMatri
   for (let row = 0; row < count; row++) {
     const label = doubles.getItem(row);
     if (label !== 0 && label !== 1)
-      throw new SerinError('TRAINING_INVALID', `row ${rowIds[start + row]} has label ${label} but a class label is 0 or 1`, {
-        fields: { rowId: rowIds[start + row], label },
-      });
+      throw new SerinError(
+        'TRAINING_INVALID',
+        `row ${rowIds[start + row]} has label ${label} but a class label is 0 or 1`,
+        {
+          fields: { rowId: rowIds[start + row], label },
+        },
+      );
     y[start + row] = label;
   }
 }

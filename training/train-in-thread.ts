@@ -19,9 +19,17 @@ export interface TrainInThreadRequest extends ThreadRequest {
  * @throws SerinError CANCELLED soon after the signal aborts (nothing half-written is left in place); TRAINING_INVALID,
  *   DATASET_NOT_FOUND, DATASET_EMPTY, COLUMN_UNKNOWN, COLUMN_TYPE, STORAGE_FULL
  */
-export async function trainInThread({ onProgress, onCheckpoint, signal, ...request }: TrainInThreadRequest): Promise<TrainingResult> {
+export async function trainInThread({
+  onProgress,
+  onCheckpoint,
+  signal,
+  ...request
+}: TrainInThreadRequest): Promise<TrainingResult> {
   if (!Number.isSafeInteger(request.checkpointEverySteps) || request.checkpointEverySteps < 1)
-    throw new SerinError('TRAINING_INVALID', `checkpointEverySteps is ${request.checkpointEverySteps} but must be a whole number from 1`);
+    throw new SerinError(
+      'TRAINING_INVALID',
+      `checkpointEverySteps is ${request.checkpointEverySteps} but must be a whole number from 1`,
+    );
   if (signal?.aborted) throw cancelled();
   const worker = new Worker(new URL(compiledModule(import.meta.url, './training-thread.ts')), { workerData: request });
   const { promise, resolve, reject } = settlement<TrainingResult>();

@@ -27,7 +27,10 @@ export function trainingEnvironment(spec: TrainerSpec, seed: number): TrainingEn
 function serinVersion(): string {
   for (const relative of ['../package.json', '../../package.json'])
     try {
-      const { name, version } = JSON.parse(readFileSync(new URL(relative, import.meta.url), 'utf8')) as Record<string, unknown>;
+      const { name, version } = JSON.parse(readFileSync(new URL(relative, import.meta.url), 'utf8')) as Record<
+        string,
+        unknown
+      >;
       if (name === 'serin') return String(version);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;

@@ -45,7 +45,12 @@ export type ThreadMessage =
   | { readonly type: 'progress'; readonly metrics: StepMetrics }
   | { readonly type: 'checkpoint'; readonly checkpoint: TrainingCheckpoint }
   | { readonly type: 'done'; readonly result: TrainingResult }
-  | { readonly type: 'failed'; readonly code: ErrorCode; readonly detail: string; readonly fields: Readonly<Record<string, unknown>> };
+  | {
+      readonly type: 'failed';
+      readonly code: ErrorCode;
+      readonly detail: string;
+      readonly fields: Readonly<Record<string, unknown>>;
+    };
 
 const MODEL_FILE = 'model.onnx';
 const CHECKPOINT_PREFIX = 'step-';
@@ -74,13 +79,20 @@ async function train(request: ThreadRequest, tell: (message: ThreadMessage) => v
   };
 }
 
-function runSteps(training: Training, { checkpointDir, checkpointEverySteps }: ThreadRequest, tell: (message: ThreadMessage) => void): void {
+function runSteps(
+  training: Training,
+  { checkpointDir, checkpointEverySteps }: ThreadRequest,
+  tell: (message: ThreadMessage) => void,
+): void {
   const kept: string[] = [];
   while (!training.done) {
     const metrics = training.advance();
     tell({ type: 'progress', metrics });
     if (training.done || metrics.step % checkpointEverySteps !== 0) continue;
-    const path = join(checkpointDir, `${CHECKPOINT_PREFIX}${String(metrics.step).padStart(6, '0')}${CHECKPOINT_SUFFIX}`);
+    const path = join(
+      checkpointDir,
+      `${CHECKPOINT_PREFIX}${String(metrics.step).padStart(6, '0')}${CHECKPOINT_SUFFIX}`,
+    );
     writeFileAtomically(path, training.serialize());
     tell({ type: 'checkpoint', checkpoint: { path, step: metrics.step } });
     kept.push(path);

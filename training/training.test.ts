@@ -28,18 +28,21 @@ test.each(SPECS)('%s: the same request gives the same bytes', (_, spec) => {
   expect(bytesOf(finish(start(spec, aMatrix())))).toEqual(bytesOf(finish(start(spec, aMatrix()))));
 });
 
-test.each(SPECS)('%s: interrupted after any step and resumed, a training gives the same bytes and metrics', (_, spec) => {
-  const matrix = aMatrix({ rows: 1500 });
-  const whole = start(spec, matrix);
-  const expected = bytesOf(finish(whole));
-  let training = start(spec, matrix);
-  while (!training.done) {
-    training.advance();
-    training = start(spec, matrix, training.serialize());
-  }
-  expect(bytesOf(training.model())).toEqual(expected);
-  expect(training.metrics).toEqual(whole.metrics);
-});
+test.each(SPECS)(
+  '%s: interrupted after any step and resumed, a training gives the same bytes and metrics',
+  (_, spec) => {
+    const matrix = aMatrix({ rows: 1500 });
+    const whole = start(spec, matrix);
+    const expected = bytesOf(finish(whole));
+    let training = start(spec, matrix);
+    while (!training.done) {
+      training.advance();
+      training = start(spec, matrix, training.serialize());
+    }
+    expect(bytesOf(training.model())).toEqual(expected);
+    expect(training.metrics).toEqual(whole.metrics);
+  },
+);
 
 test.each(SPECS)('%s: learns what there is to learn', (_, spec) => {
   const test = aMatrix({ seed: 2 });
@@ -48,10 +51,14 @@ test.each(SPECS)('%s: learns what there is to learn', (_, spec) => {
 });
 
 test.each(SPECS)('%s: the training loss never rises', (_, spec) => {
-  const training = start({ ...spec, ...(spec.kind === 'gbt' && { earlyStoppingTrees: 0, learningRate: 0.3 }) } as TrainerSpecInput, aMatrix());
+  const training = start(
+    { ...spec, ...(spec.kind === 'gbt' && { earlyStoppingTrees: 0, learningRate: 0.3 }) } as TrainerSpecInput,
+    aMatrix(),
+  );
   finish(training);
   const losses = training.metrics.map(({ trainLogLoss }) => trainLogLoss);
-  for (const [index, loss] of losses.entries()) expect(loss).toBeLessThanOrEqual((losses[index - 1] ?? Math.LN2 * 2) + 1e-12);
+  for (const [index, loss] of losses.entries())
+    expect(loss).toBeLessThanOrEqual((losses[index - 1] ?? Math.LN2 * 2) + 1e-12);
 });
 
 test('the reported losses are those of the exported model', () => {
@@ -89,7 +96,8 @@ test('limits hold in every leaf', () => {
       let node = 0;
       while (feature[node]! >= 0) {
         const value = matrix.x[row * matrix.columns.length + feature[node]!]!;
-        node = value <= threshold[node]! || (Number.isNaN(value) && missingLeft[node] === 1) ? left[node]! : right[node]!;
+        node =
+          value <= threshold[node]! || (Number.isNaN(value) && missingLeft[node] === 1) ? left[node]! : right[node]!;
       }
       rows.set(node, (rows.get(node) ?? 0) + 1);
     }
@@ -100,7 +108,9 @@ test('limits hold in every leaf', () => {
 
 test('importance tells what matters from what does not', () => {
   for (const [, spec] of SPECS) {
-    const importance = new Map(columnImportance(finish(start(spec, aMatrix()))).map((entry) => [entry.column, entry.importance]));
+    const importance = new Map(
+      columnImportance(finish(start(spec, aMatrix()))).map((entry) => [entry.column, entry.importance]),
+    );
     expect(importance.get('linear')).toBeGreaterThan(importance.get('noise')!);
     expect(importance.get('constant')).toBe(0);
   }
@@ -119,20 +129,29 @@ test('the order of rows does not change the trees', () => {
   expect(bytesOf(finish(start(spec, reversed)))).toEqual(bytesOf(finish(start(spec, matrix))));
 });
 
-test.each([
-  ['rows of one class', (matrix: TrainingMatrix) => matrix.y.fill(0), /all 2700 rows to fit have label 0/],
-])('%s are refused', (_, spoil, reason) => {
-  const matrix = aMatrix();
-  spoil(matrix);
-  expect(() => start({ kind: 'logistic' }, matrix)).toThrow(reason);
-});
+test.each([['rows of one class', (matrix: TrainingMatrix) => matrix.y.fill(0), /all 2700 rows to fit have label 0/]])(
+  '%s are refused',
+  (_, spoil, reason) => {
+    const matrix = aMatrix();
+    spoil(matrix);
+    expect(() => start({ kind: 'logistic' }, matrix)).toThrow(reason);
+  },
+);
 
 test('a checkpoint of other data, another spec or of nothing is refused', () => {
   const training = start({ kind: 'gbt', trees: 3 }, aMatrix({ rows: 300 }));
   training.advance();
   const checkpoint = training.serialize();
-  expect(() => start({ kind: 'gbt', trees: 3 }, aMatrix({ rows: 300, seed: 5 }), checkpoint)).toThrow(/another spec, seed or dataset/);
-  expect(() => start({ kind: 'gbt', trees: 4 }, aMatrix({ rows: 300 }), checkpoint)).toThrow(/another spec, seed or dataset/);
-  expect(() => start({ kind: 'gbt', trees: 3 }, aMatrix({ rows: 300 }), checkpoint.subarray(0, 100))).toThrow(/cannot be read/);
-  expect(() => start({ kind: 'gbt', trees: 3 }, aMatrix({ rows: 300 }), new TextEncoder().encode('{}'))).toThrow(/has the format undefined/);
+  expect(() => start({ kind: 'gbt', trees: 3 }, aMatrix({ rows: 300, seed: 5 }), checkpoint)).toThrow(
+    /another spec, seed or dataset/,
+  );
+  expect(() => start({ kind: 'gbt', trees: 4 }, aMatrix({ rows: 300 }), checkpoint)).toThrow(
+    /another spec, seed or dataset/,
+  );
+  expect(() => start({ kind: 'gbt', trees: 3 }, aMatrix({ rows: 300 }), checkpoint.subarray(0, 100))).toThrow(
+    /cannot be read/,
+  );
+  expect(() => start({ kind: 'gbt', trees: 3 }, aMatrix({ rows: 300 }), new TextEncoder().encode('{}'))).toThrow(
+    /has the format undefined/,
+  );
 });

@@ -37,7 +37,8 @@ export function startTraining(request: TrainingRequest, checkpoint?: Uint8Array)
       ? trainGbt(spec, matrix, seed, saved as GbtState | undefined)
       : trainLogistic(spec, matrix, saved as LogisticState | undefined);
   return Object.assign(training, {
-    serialize: () => new TextEncoder().encode(JSON.stringify({ format: CHECKPOINT_FORMAT, fingerprint, state: training.state() })),
+    serialize: () =>
+      new TextEncoder().encode(JSON.stringify({ format: CHECKPOINT_FORMAT, fingerprint, state: training.state() })),
   });
 }
 
@@ -56,9 +57,13 @@ function refuseOneClass({ asOf, y }: TrainingMatrix, validationFraction: number)
   const { fit } = holdOutLatest(asOf, validationFraction);
   const first = y[fit[0]!];
   if (fit.every((row) => y[row] === first))
-    throw new SerinError('TRAINING_INVALID', `all ${fit.length} rows to fit have label ${first}; a classifier needs both classes`, {
-      fields: { rows: fit.length, label: first },
-    });
+    throw new SerinError(
+      'TRAINING_INVALID',
+      `all ${fit.length} rows to fit have label ${first}; a classifier needs both classes`,
+      {
+        fields: { rows: fit.length, label: first },
+      },
+    );
 }
 
 function readCheckpoint(bytes: Uint8Array, fingerprint: string): unknown {
@@ -66,12 +71,20 @@ function readCheckpoint(bytes: Uint8Array, fingerprint: string): unknown {
   try {
     checkpoint = JSON.parse(new TextDecoder().decode(bytes)) as typeof checkpoint;
   } catch (cause) {
-    throw new SerinError('TRAINING_INVALID', `the training checkpoint (${bytes.length} bytes) cannot be read`, { cause });
+    throw new SerinError('TRAINING_INVALID', `the training checkpoint (${bytes.length} bytes) cannot be read`, {
+      cause,
+    });
   }
   if (checkpoint?.format !== CHECKPOINT_FORMAT)
-    throw new SerinError('TRAINING_INVALID', `the training checkpoint has the format ${String(checkpoint?.format)}, not ${CHECKPOINT_FORMAT}`);
+    throw new SerinError(
+      'TRAINING_INVALID',
+      `the training checkpoint has the format ${String(checkpoint?.format)}, not ${CHECKPOINT_FORMAT}`,
+    );
   if (checkpoint.fingerprint !== fingerprint)
-    throw new SerinError('TRAINING_INVALID', 'the training checkpoint is of another spec, seed or dataset; start without it');
+    throw new SerinError(
+      'TRAINING_INVALID',
+      'the training checkpoint is of another spec, seed or dataset; start without it',
+    );
   return checkpoint.state;
 }
 
@@ -80,6 +93,7 @@ function fingerprintOf({ spec, matrix, seed }: TrainingRequest): string {
   const words = new Uint32Array(matrix.x.buffer, matrix.x.byteOffset, matrix.x.length);
   const head = new TextEncoder().encode(canonicalJson({ spec, seed, columns: matrix.columns, rows: matrix.rows }));
   let hash = 0x811c_9dc5;
-  for (const part of [head, words, matrix.y]) for (let at = 0; at < part.length; at++) hash = Math.imul(hash ^ part[at]!, 0x0100_0193);
+  for (const part of [head, words, matrix.y])
+    for (let at = 0; at < part.length; at++) hash = Math.imul(hash ^ part[at]!, 0x0100_0193);
   return (hash >>> 0).toString(16).padStart(8, '0');
 }

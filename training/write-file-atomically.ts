@@ -13,7 +13,7 @@ export function writeFileAtomically(path: string, bytes: Uint8Array): void {
     mkdirSync(folder, { recursive: true });
     const file = openSync(unfinished, 'w');
     try {
-      for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written);
+      for (let written = 0; written < bytes.length;) written += writeSync(file, bytes, written);
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -24,7 +24,10 @@ export function writeFileAtomically(path: string, bytes: Uint8Array): void {
     rmSync(unfinished, { force: true });
     const code = (cause as NodeJS.ErrnoException).code;
     if (code === 'ENOSPC' || code === 'EDQUOT')
-      throw new SerinError('STORAGE_FULL', `${path} (${bytes.length} bytes) does not fit on the disk`, { cause, fields: { path } });
+      throw new SerinError('STORAGE_FULL', `${path} (${bytes.length} bytes) does not fit on the disk`, {
+        cause,
+        fields: { path },
+      });
     throw cause;
   }
 }

@@ -39,7 +39,10 @@ test.each([
   [{ kind: 'gbt', l2: Number.NaN }, 'm.l2 is NaN but must be a number from 0 to 1000000000'],
   [{ kind: 'logistic', l2: 0 }, 'm.l2 is 0 but must be a number above 0 and at most 1000000000'],
   [{ kind: 'logistic', l2: '1' }, 'm.l2 is "1" but must be a number above 0 and at most 1000000000'],
-  [{ kind: 'logistic', trees: 3 }, 'm.trees is 3 but is not a field of this trainer; it has l2, maxIterations, validationFraction'],
+  [
+    { kind: 'logistic', trees: 3 },
+    'm.trees is 3 but is not a field of this trainer; it has l2, maxIterations, validationFraction',
+  ],
   [
     { kind: 'gbt', earlyStoppingTrees: 5, validationFraction: 0 },
     'm.earlyStoppingTrees is 5 but needs a validationFraction above 0',

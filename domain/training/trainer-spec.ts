@@ -100,7 +100,11 @@ function checkNumbers<Field extends string>(
 ): Record<Field, number> {
   for (const field of Object.keys(given))
     if (!Object.hasOwn(rules, field))
-      refuse(`${path}.${field}`, given[field], `is not a field of this trainer; it has ${Object.keys(rules).join(', ')}`);
+      refuse(
+        `${path}.${field}`,
+        given[field],
+        `is not a field of this trainer; it has ${Object.keys(rules).join(', ')}`,
+      );
   const checked = {} as Record<Field, number>;
   for (const field of Object.keys(rules) as Field[])
     checked[field] = checkNumber(rules[field], given[field], `${path}.${field}`);
@@ -116,7 +120,11 @@ function checkNumber(rule: NumberRule, value: unknown, path: string): number {
     (!rule.integer || Number.isInteger(value));
   if (fits) return value;
   const what = rule.integer ? 'a whole number' : 'a number';
-  return refuse(path, value, `must be ${what} ${rule.above ? 'above' : 'from'} ${rule.min} ${rule.above ? 'and at most' : 'to'} ${rule.max}`);
+  return refuse(
+    path,
+    value,
+    `must be ${what} ${rule.above ? 'above' : 'from'} ${rule.min} ${rule.above ? 'and at most' : 'to'} ${rule.max}`,
+  );
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -124,6 +132,13 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 function refuse(field: string, value: unknown, rule: string): never {
-  const shown = value === undefined ? 'nothing' : typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? typeof value);
-  throw new SerinError('TRAINING_INVALID', `${field} is ${shown} but ${rule}`, { fields: { field, value: shown, rule } });
+  const shown =
+    value === undefined
+      ? 'nothing'
+      : typeof value === 'number'
+        ? String(value)
+        : (JSON.stringify(value) ?? typeof value);
+  throw new SerinError('TRAINING_INVALID', `${field} is ${shown} but ${rule}`, {
+    fields: { field, value: shown, rule },
+  });
 }

@@ -62,7 +62,8 @@ export function findBestSplit(
         if (rows < minRowsPerLeaf || hessian < minHessianPerLeaf) continue;
         const rightHessian = leaf.hessian - hessian;
         if (leaf.rows - rows < minRowsPerLeaf || rightHessian < minHessianPerLeaf) break;
-        const gain = leafScore(gradient, hessian, l2) + leafScore(leaf.gradient - gradient, rightHessian, l2) - parentScore;
+        const gain =
+          leafScore(gradient, hessian, l2) + leafScore(leaf.gradient - gradient, rightHessian, l2) - parentScore;
         if (gain > bestGain) {
           bestGain = gain;
           bestColumn = column;
@@ -80,7 +81,11 @@ export function findBestSplit(
     missingLeft: bestMissingLeft,
     gain: bestGain,
     left: best,
-    right: { gradient: leaf.gradient - best.gradient, hessian: leaf.hessian - best.hessian, rows: leaf.rows - best.rows },
+    right: {
+      gradient: leaf.gradient - best.gradient,
+      hessian: leaf.hessian - best.hessian,
+      rows: leaf.rows - best.rows,
+    },
   };
 }
 

@@ -20,7 +20,12 @@ export interface BinnedRows {
  * when served. A column with at most `maxBins` distinct values has an edge between each two of them; others have bins of
  * about equal numbers of rows.
  */
-export function findEdges({ x, columns }: TrainingMatrix, rows: Uint32Array, maxBins: number, seed: number): Float32Array[] {
+export function findEdges(
+  { x, columns }: TrainingMatrix,
+  rows: Uint32Array,
+  maxBins: number,
+  seed: number,
+): Float32Array[] {
   const sample = sampleRows(rows, seed);
   return columns.map((_, column) => {
     const values = new Float32Array(sample.length);

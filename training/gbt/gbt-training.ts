@@ -92,7 +92,12 @@ function bestStep(metrics: readonly StepMetrics[]): number {
  * First and second derivatives of the log loss by the score: p − y and p·(1 − p), rounded so that their sums are exact.
  * @returns mean log loss
  */
-function updateDerivatives(scores: Float64Array, labels: Uint8Array, rounding: number, derivatives: Float64Array): number {
+function updateDerivatives(
+  scores: Float64Array,
+  labels: Uint8Array,
+  rounding: number,
+  derivatives: Float64Array,
+): number {
   let total = 0;
   for (let begin = 0; begin < scores.length; begin += CHUNK_ROWS) {
     const end = Math.min(begin + CHUNK_ROWS, scores.length);

@@ -18,7 +18,10 @@ export interface LogisticModel {
 export const STANDARD_LIMIT = 10;
 
 /** Scores of class 1 in [0, 1] for row-major rows; in single precision, step by step as the exported graph computes. */
-export function scoreLogistic({ mean, scale, weight, intercept, columns }: LogisticModel, x: Float32Array): Float32Array {
+export function scoreLogistic(
+  { mean, scale, weight, intercept, columns }: LogisticModel,
+  x: Float32Array,
+): Float32Array {
   const width = columns.length;
   const scores = new Float32Array(x.length / width);
   for (let row = 0, at = 0; row < scores.length; row++) {

@@ -34,7 +34,8 @@ test('at the fit the gradient of the penalised loss is zero', () => {
   for (let column = 0; column <= width; column++) {
     let gradient = column < width ? l2 * model.weight[column]! : 0;
     for (let row = 0; row < matrix.rows; row++) {
-      const z = column < width ? standardised(matrix.x[row * width + column]!, model.mean[column]!, model.scale[column]!) : 1;
+      const z =
+        column < width ? standardised(matrix.x[row * width + column]!, model.mean[column]!, model.scale[column]!) : 1;
       gradient += (scores[row]! - matrix.y[row]!) * z;
     }
     // Single-precision scores of 3,000 rows leave about this much.

@@ -87,7 +87,9 @@ export function trainLogistic(spec: LogisticSpec, matrix: TrainingMatrix, saved?
         steps: spec.maxIterations,
         trainLogLoss: current.loss / fit.length,
         validationLogLoss:
-          validation.length === 0 ? null : sumLoss(matrix, validation, { mean, scale }, current.parameters) / validation.length,
+          validation.length === 0
+            ? null
+            : sumLoss(matrix, validation, { mean, scale }, current.parameters) / validation.length,
       };
       metrics.push(step);
       done = metrics.length >= spec.maxIterations || improvement <= RELATIVE_TOLERANCE * Math.abs(current.objective);
@@ -147,7 +149,12 @@ function columnMoments({ x, columns }: TrainingMatrix, rows: Uint32Array): Momen
 }
 
 /** [loss, gradient (width + 1), Hessian (lower triangle, row-major)] summed over the rows. */
-function sumChunk({ x, y, columns }: TrainingMatrix, rows: Uint32Array, { mean, scale }: Moments, parameters: Float64Array): Float64Array {
+function sumChunk(
+  { x, y, columns }: TrainingMatrix,
+  rows: Uint32Array,
+  { mean, scale }: Moments,
+  parameters: Float64Array,
+): Float64Array {
   const width = columns.length;
   const size = width + 1;
   const sums = new Float64Array(1 + size + size * size);
@@ -175,7 +182,12 @@ function sumChunk({ x, y, columns }: TrainingMatrix, rows: Uint32Array, { mean, 
   return sums;
 }
 
-function sumLoss({ x, y, columns }: TrainingMatrix, rows: Uint32Array, { mean, scale }: Moments, parameters: Float64Array): number {
+function sumLoss(
+  { x, y, columns }: TrainingMatrix,
+  rows: Uint32Array,
+  { mean, scale }: Moments,
+  parameters: Float64Array,
+): number {
   const width = columns.length;
   let loss = 0;
   for (const row of rows) {

@@ -26,7 +26,10 @@ function train(spec: TrainerSpecInput, rows = 3000): TrainedModel {
 }
 
 async function scoreByRuntime(model: TrainedModel, x: Float32Array): Promise<Float32Array> {
-  const session = await InferenceSession.create(exportModel(model, '0.0.0'), { intraOpNumThreads: 1, interOpNumThreads: 1 });
+  const session = await InferenceSession.create(exportModel(model, '0.0.0'), {
+    intraOpNumThreads: 1,
+    interOpNumThreads: 1,
+  });
   const width = model.columns.length;
   const outputs = await session.run({ [INPUT_NAME]: new Tensor('float32', x, [x.length / width, width]) });
   const output = outputs[OUTPUT_NAME]!;
@@ -62,7 +65,9 @@ function awkwardRows(model: TrainedModel, rows: number): Float32Array {
   const edges = model.columns.map((_, column) =>
     model.kind === 'gbt'
       ? withNeighbours(
-          model.trees.flatMap(({ feature, threshold }) => [...threshold].filter((_value, node) => feature[node] === column)),
+          model.trees.flatMap(({ feature, threshold }) =>
+            [...threshold].filter((_value, node) => feature[node] === column),
+          ),
         ).concat(0)
       : withNeighbours([model.mean[column]!, model.mean[column]! + 10 * model.scale[column]!]),
   );
@@ -94,10 +99,16 @@ test('a split between present and missing, and infinite training values, survive
     matrix.y[row] = row % 3 === 0 ? 1 : row % 30 === 1 ? 1 : 0;
   }
   for (const kind of ['gbt', 'logistic'] as const) {
-    const training = startTraining({ spec: checkTrainerSpec({ kind, ...(kind === 'gbt' && { trees: 10 }) }, 'spec'), matrix, seed: 1 });
+    const training = startTraining({
+      spec: checkTrainerSpec({ kind, ...(kind === 'gbt' && { trees: 10 }) }, 'spec'),
+      matrix,
+      seed: 1,
+    });
     while (!training.done) training.advance();
     const model = training.model();
-    expect(largestDifference(await scoreByRuntime(model, matrix.x), scoreRows(model, matrix.x))).toBeLessThanOrEqual(TOLERANCE);
+    expect(largestDifference(await scoreByRuntime(model, matrix.x), scoreRows(model, matrix.x))).toBeLessThanOrEqual(
+      TOLERANCE,
+    );
     if (model.kind === 'gbt') expect(infiniteThresholds(model)).toBeGreaterThan(0);
   }
 });

@@ -88,15 +88,24 @@ function treeGraph({ trees, base }: TreeEnsemble): Pick<Graph, 'node' | 'initial
       intList('nodes_treeids', nodes, ({ treeId }) => treeId),
       intList('nodes_nodeids', nodes, ({ nodeId }) => nodeId),
       intList('nodes_featureids', nodes, ({ feature }) => feature),
-      floatList('nodes_values', nodes.map(({ threshold }) => threshold)),
-      stringList('nodes_modes', nodes.map(({ isLeaf }) => (isLeaf ? 'LEAF' : 'BRANCH_LEQ'))),
+      floatList(
+        'nodes_values',
+        nodes.map(({ threshold }) => threshold),
+      ),
+      stringList(
+        'nodes_modes',
+        nodes.map(({ isLeaf }) => (isLeaf ? 'LEAF' : 'BRANCH_LEQ')),
+      ),
       intList('nodes_truenodeids', nodes, ({ left }) => left),
       intList('nodes_falsenodeids', nodes, ({ right }) => right),
       intList('nodes_missing_value_tracks_true', nodes, ({ missingLeft }) => missingLeft),
       intList('target_treeids', leaves, ({ treeId }) => treeId),
       intList('target_nodeids', leaves, ({ nodeId }) => nodeId),
       intList('target_ids', leaves, () => 0),
-      floatList('target_weights', leaves.map(({ value }) => value)),
+      floatList(
+        'target_weights',
+        leaves.map(({ value }) => value),
+      ),
     ],
   };
   return { initializer: [], node: [regressor, operator('Sigmoid', ['logit'], OUTPUT_NAME)] };
@@ -146,7 +155,10 @@ function stringList(name: string, values: readonly string[]): Attribute {
 }
 
 function floatMatrix(name: string, width: number): Graph['input'][number] {
-  return { name, type: { tensor_type: { elem_type: FLOAT32, shape: { dim: [{ dim_param: 'N' }, { dim_value: width }] } } } };
+  return {
+    name,
+    type: { tensor_type: { elem_type: FLOAT32, shape: { dim: [{ dim_param: 'N' }, { dim_value: width }] } } },
+  };
 }
 
 /** Raw tensor values are little-endian whatever the machine. */

@@ -9,12 +9,19 @@ import { inspectOnnx } from './inspect-onnx.ts';
 import { encodeModel, type Graph, type OnnxModel } from './onnx-messages.ts';
 
 const file = (() => {
-  const training = startTraining({ spec: checkTrainerSpec({ kind: 'gbt', trees: 2, leaves: 4 }, 'spec'), matrix: aMatrix({ rows: 300 }), seed: 1 });
+  const training = startTraining({
+    spec: checkTrainerSpec({ kind: 'gbt', trees: 2, leaves: 4 }, 'spec'),
+    matrix: aMatrix({ rows: 300 }),
+    seed: 1,
+  });
   while (!training.done) training.advance();
   return exportModel(training.model(), '0.0.0');
 })();
 
-const vector = (name: string): Graph['input'][number] => ({ name, type: { tensor_type: { elem_type: 1, shape: { dim: [{ dim_value: 2 }, {}] } } } });
+const vector = (name: string): Graph['input'][number] => ({
+  name,
+  type: { tensor_type: { elem_type: 1, shape: { dim: [{ dim_value: 2 }, {}] } } },
+});
 
 /** A foreign but sound model: output = Identity(input). */
 function aModel(graph: Partial<Graph> = {}, model: Partial<OnnxModel> = {}): Uint8Array {
@@ -57,7 +64,10 @@ test('a foreign model is described', () => {
 });
 
 test('every truncation of a file is refused', () => {
-  const lengths = [...Array.from({ length: 200 }, (_, length) => length), ...Array.from({ length: 400 }, (_, back) => file.length - 1 - back)];
+  const lengths = [
+    ...Array.from({ length: 200 }, (_, length) => length),
+    ...Array.from({ length: 400 }, (_, back) => file.length - 1 - back),
+  ];
   for (const length of lengths) expect(refusal(file.subarray(0, length)).code).toBe('MODEL_FILE_INVALID');
 });
 
@@ -72,9 +82,17 @@ test.each([
   ['no inputs', aModel({ input: [], node: [{ op_type: 'RandomNormal', input: [], output: ['out'] }] }), 'no inputs'],
   ['no outputs', aModel({ output: [] }), 'no outputs'],
   ['no opsets', aModel({}, { opset_import: [] }), 'no operator sets'],
-  ['a dangling input', aModel({ node: [{ op_type: 'Identity', input: ['other'], output: ['out'] }] }), 'reads other, which nothing'],
+  [
+    'a dangling input',
+    aModel({ node: [{ op_type: 'Identity', input: ['other'], output: ['out'] }] }),
+    'reads other, which nothing',
+  ],
   ['a dangling output', aModel({ output: [vector('elsewhere')] }), 'output elsewhere is produced by nothing'],
-  ['a foreign operator set', aModel({ node: [{ op_type: 'Magic', domain: 'com.acme', input: ['in'], output: ['out'] }] }), 'com.acme, which it does not import'],
+  [
+    'a foreign operator set',
+    aModel({ node: [{ op_type: 'Magic', domain: 'com.acme', input: ['in'], output: ['out'] }] }),
+    'com.acme, which it does not import',
+  ],
   [
     'external data',
     aModel({ initializer: [{ name: 'w', dims: [1], data_type: 1, raw_data: new Uint8Array(), data_location: 1 }] }),

@@ -1,5 +1,13 @@
 import { SerinError } from '../../domain/errors.ts';
-import { decodeModel, type Dimension, ELEMENT_TYPES, EXTERNAL_DATA, type Graph, type OnnxModel, type ValueInfo } from './onnx-messages.ts';
+import {
+  decodeModel,
+  type Dimension,
+  ELEMENT_TYPES,
+  EXTERNAL_DATA,
+  type Graph,
+  type OnnxModel,
+  type ValueInfo,
+} from './onnx-messages.ts';
 import { METADATA, PRODUCER } from './serin-metadata.ts';
 
 export interface OnnxValue {
@@ -54,24 +62,32 @@ function parse(bytes: Uint8Array): ParsedModel {
     return decodeModel(bytes) as ParsedModel;
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    return refuse(`its ${bytes.length} bytes are not an ONNX model; it is truncated or of another format (${reason})`, cause);
+    return refuse(
+      `its ${bytes.length} bytes are not an ONNX model; it is truncated or of another format (${reason})`,
+      cause,
+    );
   }
 }
 
 function checkGraph(graph: Graph, opsets: Readonly<Record<string, number>>): void {
   if (graph.node.length === 0) refuse('its graph has no operators; it is truncated');
   if (graph.output.length === 0) refuse('its graph has no outputs; it is truncated');
-  const tensors = [...graph.initializer, ...(graph.sparse_initializer ?? []).flatMap(({ values }) => (values ? [values] : []))];
+  const tensors = [
+    ...graph.initializer,
+    ...(graph.sparse_initializer ?? []).flatMap(({ values }) => (values ? [values] : [])),
+  ];
   for (const { name, data_location } of tensors)
     if (data_location === EXTERNAL_DATA) refuse(`its tensor ${name} lies in another file; a model must be one file`);
 
   const known = new Set(['', ...tensors.map(({ name }) => name), ...graph.input.map(({ name }) => name)]);
-  if (graph.input.every(({ name }) => graph.initializer.some((tensor) => tensor.name === name))) refuse('its graph has no inputs');
+  if (graph.input.every(({ name }) => graph.initializer.some((tensor) => tensor.name === name)))
+    refuse('its graph has no inputs');
   for (const { op_type, domain, input, output } of graph.node) {
     if (op_type === '') refuse('an operator of its graph has no type');
     if (!Object.hasOwn(opsets, domainName(domain ?? '')))
       refuse(`its operator ${op_type} is of the set ${domainName(domain ?? '')}, which it does not import`);
-    for (const name of input) if (!known.has(name)) refuse(`its operator ${op_type} reads ${name}, which nothing before it produces`);
+    for (const name of input)
+      if (!known.has(name)) refuse(`its operator ${op_type} reads ${name}, which nothing before it produces`);
     for (const name of output) known.add(name);
   }
   for (const { name } of graph.output) if (!known.has(name)) refuse(`its output ${name} is produced by nothing`);
@@ -79,9 +95,11 @@ function checkGraph(graph: Graph, opsets: Readonly<Record<string, number>>): voi
 
 function describeValue({ name, type }: ValueInfo): OnnxValue {
   const tensor = type?.tensor_type;
-  if (!tensor) return refuse(`its input or output ${name} is not a tensor (a ZipMap of scikit-learn? export with zipmap off)`);
+  if (!tensor)
+    return refuse(`its input or output ${name} is not a tensor (a ZipMap of scikit-learn? export with zipmap off)`);
   const elementType = ELEMENT_TYPES.get(tensor.elem_type);
-  if (elementType === undefined) return refuse(`its input or output ${name} has the unknown element type ${tensor.elem_type}`);
+  if (elementType === undefined)
+    return refuse(`its input or output ${name} has the unknown element type ${tensor.elem_type}`);
   return { name, type: elementType, shape: (tensor.shape?.dim ?? []).map(describeDimension) };
 }
 
@@ -94,7 +112,7 @@ function domainName(domain: string): string {
   return domain === '' ? 'ai.onnx' : domain;
 }
 
-const ascii = (text: string): readonly number[] => [...text].map((character) => character.charCodeAt(0));
+const ascii = (text: string): readonly number[] => Array.from(text, (character) => character.charCodeAt(0));
 
 /** What people upload by mistake, told by the first bytes. */
 const FOREIGN_FORMATS = [

@@ -132,7 +132,9 @@ export interface Dimension {
 
 export interface ValueInfo {
   readonly name: string;
-  readonly type: { readonly tensor_type?: { readonly elem_type: number; readonly shape?: { readonly dim: readonly Dimension[] } } };
+  readonly type: {
+    readonly tensor_type?: { readonly elem_type: number; readonly shape?: { readonly dim: readonly Dimension[] } };
+  };
 }
 
 export interface GraphNode {

@@ -39,7 +39,8 @@ export function aMatrix({ rows = 3000, seed = 1, missing = 0.1 }: MatrixOptions 
     const stepped = orMissing(random() * 100);
     const weekday = orMissing(Math.floor(random() * 7));
     matrix.x.set([linear, stepped, weekday, orMissing(random()), 3.3], row * columns.length);
-    const logit = (linear || 0) + (stepped > 60 ? 1.5 : 0) + (Number.isNaN(stepped) ? 2 : 0) - (weekday === 6 ? 1 : 0) - 1;
+    const logit =
+      (linear || 0) + (stepped > 60 ? 1.5 : 0) + (Number.isNaN(stepped) ? 2 : 0) - (weekday === 6 ? 1 : 0) - 1;
     matrix.y[row] = random() < 1 / (1 + Math.exp(-logit)) ? 1 : 0;
   }
   return matrix;
