@@ -18,6 +18,7 @@ export function createMetrics({ service, node }: MetricsOptions): Registry {
   new Gauge({
     name: 'serin_event_loop_utilization',
     help: 'Share of the time since the last scrape in which the event loop was busy, 0 to 1.',
+    aggregator: 'max', // over the processes of a cluster: the busiest one is the one that queues
     registers: [registry],
     collect() {
       const now = performance.eventLoopUtilization();
