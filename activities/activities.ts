@@ -1,0 +1,22 @@
+import { createDatasetActivities } from './datasets.ts';
+import type { Dependencies } from './dependencies.ts';
+import { createFeatureActivities } from './features.ts';
+import { createIngestionActivities } from './ingestion.ts';
+import { createMonitoringActivities } from './monitoring.ts';
+import { createRolloutActivities } from './rollouts.ts';
+import { createTrainingActivities } from './training.ts';
+
+/** Every side effect a workflow can ask for. */
+export function createActivities(dependencies: Dependencies) {
+  return {
+    ...createIngestionActivities(dependencies),
+    ...createFeatureActivities(dependencies),
+    ...createDatasetActivities(dependencies),
+    ...createTrainingActivities(dependencies),
+    ...createRolloutActivities(dependencies),
+    ...createMonitoringActivities(dependencies),
+  };
+}
+
+/** All that a workflow may import of this folder. */
+export type Activities = ReturnType<typeof createActivities>;

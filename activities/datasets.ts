@@ -1,0 +1,51 @@
+import { getLastSequence, listLogFiles } from '../db/ingest.ts';
+import { getProjectVersion } from '../db/projects.ts';
+import { putDataset } from '../db/runs.ts';
+import type { LogFile } from '../domain/features/log-file.ts';
+import { buildDataset } from '../features/offline/dataset.ts';
+import type { BuildDatasetInput, BuildDatasetResult } from '../workflows/messages.ts';
+import type { Dependencies } from './dependencies.ts';
+import { withHeartbeat } from './heartbeat.ts';
+import { trainingOf } from './training-plan.ts';
+
+export function createDatasetActivities({ db, blobs, config, now }: Dependencies) {
+  return {
+    /** The dataset is named by its content, so building it twice gives one dataset. */
+    async buildDataset({ project, projectDigest, model, training: name }: BuildDatasetInput): Promise<BuildDatasetResult> {
+      return withHeartbeat(async ({ signal, progress }) => {
+        const { spec } = await getProjectVersion(db, project, projectDigest);
+        const training = trainingOf(spec, model, name);
+        const logFiles: Record<string, LogFile[]> = {};
+        const seq: Record<string, number> = {};
+        for (const source of spec.sources) {
+          seq[source.name] = await getLastSequence(db, source.name);
+          logFiles[source.name] = await listLogFiles(db, source.name);
+        }
+        const { manifest, manifestRef } = await buildDataset({
+          project: spec,
+          projectDigest,
+          model,
+          featureSet: training.featureSet,
+          split: training.split,
+          seed: training.seed,
+          logFiles,
+          // a training knows what was known when its test range ended, so that it can be repeated later
+          knowledgeCut: { at: Math.max(training.split.testTo, ...Object.values(logFiles).flat().map(({ maxAvailableAt }) => maxAvailableAt)), seq },
+          blobs,
+          workDir: config.workDir,
+          duckdb: { memory: config.duckdbMemory, threads: config.duckdbThreads, tempDir: config.workDir },
+          signal,
+          onProgress: progress,
+        });
+        await putDataset(db, { digest: manifestRef.sha256, project, model, manifest, at: now() });
+        return {
+          digest: manifestRef.sha256,
+          rows: manifest.rows,
+          trainRows: manifest.splits.TRAIN.rows,
+          testRows: manifest.splits.TEST.rows,
+          leakageFindings: manifest.leakage.filter(({ severity }) => severity === 'fail').length,
+        };
+      });
+    },
+  };
+}

@@ -1,0 +1,23 @@
+import { createHash } from 'node:crypto';
+import type { Kysely } from 'kysely';
+import type { Pool } from 'pg';
+import type { Tables } from '../db/schema.ts';
+import type { BlobStore } from '../domain/blob.ts';
+import { canonicalJson } from '../domain/canonical-json.ts';
+import type { Micros } from '../domain/time.ts';
+import type { Config } from '../platform/config.ts';
+import type { Logger } from '../platform/logger.ts';
+
+/** What activities need of the world. Tests give their own. */
+export interface Dependencies {
+  readonly db: Kysely<Tables>;
+  readonly pool: Pool;
+  readonly blobs: BlobStore;
+  readonly config: Pick<Config, 'workDir' | 'duckdbMemory' | 'duckdbThreads' | 'databaseUrl' | 'blobUrl'>;
+  readonly logger: Logger;
+  now(): Micros;
+}
+
+export function sha256(value: unknown): string {
+  return createHash('sha256').update(canonicalJson(value)).digest('hex');
+}

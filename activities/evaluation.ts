@@ -1,0 +1,220 @@
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { getProjectVersion } from '../db/projects.ts';
+import { getVersion } from '../db/registry.ts';
+import { getRoute } from '../db/routes.ts';
+import type { Run } from '../db/runs.ts';
+import { compiledModule } from '../domain/compiled-module.ts';
+import { SerinError } from '../domain/errors.ts';
+import type { DatasetManifest } from '../domain/features/dataset-manifest.ts';
+import type { ServingEvidence } from '../domain/gates/gate-evidence.ts';
+import { compileExpression, type Value } from '../domain/project/expression.ts';
+import type { ProjectSpec } from '../domain/project/spec.ts';
+import type { ModelVersionManifest } from '../domain/registry/manifest.ts';
+import { inheritedEnvironment } from '../platform/config.ts';
+import { freePort } from '../platform/embedded/free-port.ts';
+import { startProcess } from '../platform/embedded/processes.ts';
+import { evaluateScores } from '../training/evaluate.ts';
+import { readMatrix, type TrainingMatrix } from '../training/matrix.ts';
+import { inspectOnnx } from '../training/onnx/inspect-onnx.ts';
+import type { Dependencies } from './dependencies.ts';
+import type { Beating } from './heartbeat.ts';
+import { modelOf, type RunPlan, type RunResult } from './training-plan.ts';
+
+const BATCH_ROWS = 512;
+/** Single-row requests whose latency is measured, after as many that only warm the path up. */
+const LATENCY_REQUESTS = 300;
+const CANDIDATE = 'candidate';
+const CHAMPION = 'champion';
+
+type Evaluated = Pick<RunResult, 'schemaFindings' | 'evaluation' | 'serving' | 'comparedWith'>;
+
+/**
+ * Scores the held-out rows through the real serving path: the inference server itself is started with the candidate (and with
+ * the champion, where that is a model of its own) and asked over HTTP.
+ */
+export async function evaluateRun(
+  { db, blobs, config, logger }: Dependencies,
+  { run, plan, result, manifest }: { run: Run; plan: RunPlan; result: RunResult; manifest: DatasetManifest },
+  { signal, progress }: Beating,
+): Promise<Evaluated> {
+  if (result.modelFile === undefined) throw new SerinError('MODEL_FILE_INVALID', `run ${run.runId} left no model file`);
+  const { spec } = await getProjectVersion(db, plan.project, plan.projectDigest);
+  const contract = modelOf(spec, run.model);
+  const schemaFindings = compareSignature(await blobs.get(result.modelFile), manifest.features);
+  if (schemaFindings.length > 0) return { schemaFindings };
+
+  const sliceColumns = contract.gates.flatMap((gate) => (gate.kind === 'slices' ? [gate.slice] : []));
+  const path = await blobs.localPath(manifest.file);
+  const { matrix, extra } = await readMatrix({ path, columns: manifest.features, split: 'TEST', extra: [...new Set(sliceColumns)] });
+
+  const { champion: championVersion } = await getRoute(db, run.model);
+  const champion = (await getVersion(db, run.model, championVersion)).manifest;
+  // a champion that reads features this dataset does not have cannot be compared on its rows: the regression gate will say so
+  const comparable = champion.featureNames.every((name) => manifest.features.includes(name));
+  const files: Record<string, string> = { [CANDIDATE]: await blobs.localPath(result.modelFile) };
+  if (comparable && champion.modelFile !== null) files[CHAMPION] = await blobs.localPath(champion.modelFile);
+
+  const directory = join(config.workDir, 'evaluation', run.runId);
+  await mkdir(directory, { recursive: true });
+  const server = await startServer(files, directory, logger);
+  try {
+    progress({ rows: 0, of: matrix.rows });
+    const scores = await scoreAll(server.url, CANDIDATE, matrix, { signal, progress });
+    const championScores = comparable ? await scoresOf(champion, spec, server.url, matrix, { signal, progress }) : undefined;
+    const serving = await measureServing(server.url, matrix, signal);
+    const reference = result.testScores === undefined ? undefined : await readScores(await blobs.localPath(result.testScores));
+    return {
+      schemaFindings,
+      evaluation: evaluateScores({
+        y: matrix.y,
+        scores,
+        slices: Object.fromEntries(extra),
+        threshold: contract.threshold,
+        ...(championScores !== undefined && { champion: championScores }),
+      }),
+      comparedWith: championVersion,
+      serving: { ...serving, ...parity(scores, reference) },
+    };
+  } finally {
+    await server.stop();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** One sentence per way in which the model's file does not fit its feature set. */
+function compareSignature(bytes: Uint8Array, features: readonly string[]): string[] {
+  const { inputs, outputs } = inspectOnnx(bytes);
+  const findings: string[] = [];
+  const [input] = inputs;
+  if (inputs.length !== 1 || input?.type !== 'float32') findings.push(`the model takes ${inputs.length} inputs; one float32 tensor is expected`);
+  const width = input?.shape.at(-1);
+  if (width !== features.length) findings.push(`the model takes ${String(width)} columns, the feature set has ${features.length}`);
+  if (outputs.length === 0) findings.push('the model has no output');
+  return findings;
+}
+
+async function startServer(files: Readonly<Record<string, string>>, directory: string, logger: Dependencies['logger']) {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const server = await startProcess({
+    name: 'evaluation server',
+    module: compiledModule(import.meta.url, '../inference/main.ts'),
+    args: Object.entries(files).flatMap(([name, file]) => ['--model', `${name}=${file}`]),
+    env: {
+      ...inheritedEnvironment(),
+      SERIN_INFERENCE_HOST: '127.0.0.1',
+      SERIN_INFERENCE_PORT: String(port),
+      SERIN_INFERENCE_PROCESSES: '1',
+      SERIN_METRICS_PORT: '0',
+      SERIN_LOG_LEVEL: 'warn',
+    },
+    logFile: join(directory, 'inference.log'),
+    readyUrl: `${url}/v2/health/ready`,
+    logger,
+  });
+  return { url, stop: () => server.stop(5_000) };
+}
+
+/** The champion's scores of the same rows: a model is asked, a rule is computed. */
+async function scoresOf(
+  champion: ModelVersionManifest,
+  spec: ProjectSpec,
+  url: string,
+  matrix: TrainingMatrix,
+  beating: Beating,
+): Promise<Float32Array> {
+  const columns = champion.featureNames.map((name) => matrix.columns.indexOf(name));
+  if (champion.modelFile !== null) return scoreAll(url, CHAMPION, matrix, beating, columns);
+  const rule = compileExpression(modelOf(spec, champion.model).rule.expression);
+  const row: Record<string, Value> = {};
+  return Float32Array.from({ length: matrix.rows }, (_, index) => {
+    for (const [position, name] of champion.featureNames.entries()) {
+      const value = matrix.x[index * matrix.columns.length + columns[position]!]!;
+      row[name] = Number.isNaN(value) ? null : value;
+    }
+    const score = rule(row);
+    return typeof score === 'number' ? score : Number.NaN;
+  });
+}
+
+async function scoreAll(
+  url: string,
+  model: string,
+  matrix: TrainingMatrix,
+  { signal, progress }: Beating,
+  columns: readonly number[] = matrix.columns.map((_, index) => index),
+): Promise<Float32Array> {
+  const scores = new Float32Array(matrix.rows);
+  for (let from = 0; from < matrix.rows; from += BATCH_ROWS) {
+    const to = Math.min(from + BATCH_ROWS, matrix.rows);
+    scores.set(await infer(url, model, matrix, from, to, columns, signal), from);
+    progress({ rows: to, of: matrix.rows });
+  }
+  return scores;
+}
+
+async function infer(
+  url: string,
+  model: string,
+  matrix: TrainingMatrix,
+  from: number,
+  to: number,
+  columns: readonly number[],
+  signal: AbortSignal,
+): Promise<number[]> {
+  const width = matrix.columns.length;
+  const data: (number | null)[] = [];
+  for (let row = from; row < to; row += 1) {
+    for (const column of columns) {
+      const value = matrix.x[row * width + column]!;
+      // JSON has no NaN: a missing value travels as null
+      data.push(Number.isNaN(value) ? null : value);
+    }
+  }
+  const response = await fetch(`${url}/v2/models/${model}/infer`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ inputs: [{ name: 'features', datatype: 'FP32', shape: [to - from, columns.length], data }] }),
+    signal,
+  });
+  if (!response.ok) throw new SerinError('MODEL_NOT_READY', `the evaluation server answered ${response.status}: ${await response.text()}`);
+  const { outputs } = (await response.json()) as { outputs: { data: number[] }[] };
+  return outputs[0]?.data ?? [];
+}
+
+async function measureServing(url: string, matrix: TrainingMatrix, signal: AbortSignal): Promise<Omit<ServingEvidence, 'parityMaxAbsDifference' | 'rowsCompared'>> {
+  const columns = matrix.columns.map((_, index) => index);
+  const latencies: number[] = [];
+  for (let request = 0; request < 2 * LATENCY_REQUESTS; request += 1) {
+    const row = request % matrix.rows;
+    const startedAt = performance.now();
+    await infer(url, CANDIDATE, matrix, row, row + 1, columns, signal);
+    if (request >= LATENCY_REQUESTS) latencies.push(performance.now() - startedAt);
+  }
+  latencies.sort((a, b) => a - b);
+  const at = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(share * latencies.length))] ?? null;
+  return { loaded: true, latencyMsP50: at(0.5), latencyMsP99: at(0.99), rssMiB: await residentMiB(url, signal) };
+}
+
+async function residentMiB(url: string, signal: AbortSignal): Promise<number | null> {
+  const response = await fetch(`${url}/metrics`, { signal });
+  const match = /^(?:\w+_)?process_resident_memory_bytes(?:\{[^}]*\})? ([\d.e+]+)$/m.exec(await response.text());
+  return match === null ? null : Number(match[1]) / 2 ** 20;
+}
+
+function parity(served: Float32Array, reference: Float32Array | undefined): Pick<ServingEvidence, 'parityMaxAbsDifference' | 'rowsCompared'> {
+  if (reference === undefined || reference.length !== served.length || served.length === 0) return { parityMaxAbsDifference: null, rowsCompared: 0 };
+  let worst = 0;
+  for (const [row, score] of served.entries()) {
+    const difference = Math.abs(score - reference[row]!);
+    // not a number on one side is the largest difference there is
+    worst = difference <= worst ? worst : Number.isNaN(difference) ? Number.MAX_VALUE : difference;
+  }
+  return { parityMaxAbsDifference: worst, rowsCompared: served.length };
+}
+
+async function readScores(path: string): Promise<Float32Array> {
+  const bytes = await readFile(path);
+  return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+}

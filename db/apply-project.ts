@@ -1,0 +1,72 @@
+import { createHash } from 'node:crypto';
+import type { Kysely } from 'kysely';
+import { canonicalJson } from '../domain/canonical-json.ts';
+import { featureNames, type ModelSpec, type ProjectSpec, versioned } from '../domain/project/spec.ts';
+import { type ModelVersionManifest, RULE_VERSION } from '../domain/registry/manifest.ts';
+import { appendDecision } from './decisions.ts';
+import { putProject } from './projects.ts';
+import { putModel, registerRule } from './registry.ts';
+import { createRoute } from './routes.ts';
+import type { Tables } from './schema.ts';
+
+/**
+ * Makes a checked spec the current version of its project: its models exist, their rule baselines answer, all or nothing.
+ * Applying the same spec again changes nothing but the record's absence: one record per digest and person.
+ */
+export async function applyProject(
+  db: Kysely<Tables>,
+  { spec, bundleSha256, by, at }: { spec: ProjectSpec; bundleSha256: string | null; by: string; at: number },
+): Promise<{ digest: string; created: boolean }> {
+  const digest = projectDigest(spec);
+  return db.transaction().execute(async (tx) => {
+    const { created } = await putProject(tx, { spec, digest, bundleSha256, by, at });
+    for (const model of spec.models) {
+      await putModel(tx, { name: model.name, project: spec.name, projectDigest: digest });
+      const manifest = ruleManifest(spec, digest, model, by);
+      await registerRule(tx, { manifest, sha256: digestOf(manifest), at });
+      await createRoute(tx, { model: model.name, champion: RULE_VERSION, at });
+    }
+    if (created) {
+      await appendDecision(tx, {
+        subject: `project/${spec.name}`,
+        kind: 'applied',
+        actor: by,
+        reason: `${spec.models.length} models, ${spec.views.length} views, ${spec.sources.length} sources`,
+        evidenceSha256: digest,
+        payload: { digest, bundleSha256 },
+        idempotencyKey: `apply/${spec.name}/${digest}`,
+        decidedAt: at,
+      });
+    }
+    return { digest, created };
+  });
+}
+
+export function projectDigest(spec: ProjectSpec): string {
+  return digestOf(spec);
+}
+
+function ruleManifest(spec: ProjectSpec, digest: string, model: ModelSpec, author: string): ModelVersionManifest {
+  const set = spec.featureSets.find((each) => versioned(each) === model.rule.featureSet);
+  return {
+    model: model.name,
+    version: RULE_VERSION,
+    kind: 'rule',
+    project: spec.name,
+    projectDigest: digest,
+    featureSet: model.rule.featureSet,
+    featureNames: set === undefined ? [] : featureNames(set),
+    modelFile: null,
+    threshold: model.threshold,
+    training: null,
+    dataset: null,
+    runId: null,
+    evaluation: null,
+    gateReportSha256: null,
+    author,
+  };
+}
+
+function digestOf(value: unknown): string {
+  return createHash('sha256').update(canonicalJson(value)).digest('hex');
+}

@@ -1,0 +1,173 @@
+/** What workflows take in and give out, and the messages they answer: the types that the API and the tests share with them. */
+import { defineQuery, defineUpdate } from '@temporalio/workflow';
+import type { Micros } from '../domain/time.ts';
+import { COMMANDS, type CommandType, type RolloutCommand, type RolloutSpec, type RolloutState } from '../domain/rollout/state.ts';
+
+export const TASK_QUEUE_CONTROL = 'serin-control';
+export const TASK_QUEUE_DATA = 'serin-data';
+export const TASK_QUEUE_TRAINING = 'serin-training';
+
+// ---- ingestSource -------------------------------------------------------------------------------------------------------
+
+export interface IngestSourceInput {
+  readonly source: string;
+  readonly batchId: string;
+  readonly input:
+    | { readonly kind: 'file'; readonly path: string; readonly format: 'parquet' | 'csv' | 'jsonl' }
+    /** What was pushed to the source and buffered, up to a sequence number. */
+    | { readonly kind: 'pushed'; readonly upToSeq: number };
+}
+
+export interface IngestSourceResult {
+  readonly rowsIn: number;
+  readonly rowsAccepted: number;
+  readonly quarantined: Readonly<Record<string, number>>;
+  readonly lastSeq: number;
+  /** The batch had been ingested before: nothing was done. */
+  readonly alreadyThere: boolean;
+}
+
+// ---- materializeFeatures ------------------------------------------------------------------------------------------------
+
+export interface MaterializeFeaturesInput {
+  readonly project: string;
+  /** `name@version`; all views of the project when absent. */
+  readonly views?: readonly string[];
+  /** The instant up to which the state is folded: no read will ask for an earlier one. */
+  readonly foldAt: Micros;
+}
+
+export interface MaterializeFeaturesResult {
+  readonly views: readonly { readonly viewId: string; readonly keys: number; readonly events: number; readonly appliedSeq: number }[];
+}
+
+// ---- buildDataset -------------------------------------------------------------------------------------------------------
+
+export interface BuildDatasetInput {
+  readonly project: string;
+  readonly projectDigest: string;
+  readonly model: string;
+  readonly training: string;
+}
+
+export interface BuildDatasetResult {
+  readonly digest: string;
+  readonly rows: number;
+  readonly trainRows: number;
+  readonly testRows: number;
+  readonly leakageFindings: number;
+}
+
+// ---- trainModel ---------------------------------------------------------------------------------------------------------
+
+export interface TrainModelInput {
+  readonly model: string;
+  readonly training: string;
+  readonly author: string;
+}
+
+export interface TrainModelResult {
+  readonly runId: string;
+  readonly dataset: string;
+  readonly verdict: 'pass' | 'fail' | 'insufficient';
+  /** The registered version; null when a gate stopped the run. */
+  readonly version: number | null;
+  /** One sentence per gate that did not pass. */
+  readonly stoppedBy: readonly string[];
+}
+
+// ---- rolloutModel -------------------------------------------------------------------------------------------------------
+
+export interface RolloutModelInput {
+  readonly spec: RolloutSpec;
+  /** Set by continue-as-new alone. */
+  readonly carried?: RolloutCarried;
+}
+
+/** What a rollout takes with it into its next run. */
+export interface RolloutCarried {
+  readonly state: RolloutState;
+  readonly looks: number;
+  readonly epochs: readonly EpochWeight[];
+  /** Records written so far: numbers their idempotency keys. */
+  readonly records: number;
+  /** The champion that the version replaced, once it has. */
+  readonly replaced: number | null;
+  readonly decidedCommands: readonly string[];
+}
+
+/** Under which canary share the nodes routed at an epoch: what evidence is weighted by. */
+export interface EpochWeight {
+  readonly epoch: number;
+  readonly weightPercent: number;
+}
+
+export interface RolloutModelResult {
+  readonly outcome: 'promoted' | 'rolledBack';
+  readonly reason: string;
+  readonly looks: number;
+}
+
+export interface CommandInput {
+  /** Chosen by the caller: the same id again is the same command, also after a continue-as-new. */
+  readonly commandId: string;
+  readonly command: Omit<RolloutCommand, 'at'>;
+}
+
+export interface CommandResult {
+  readonly phase: RolloutState['phase'];
+  readonly details: string;
+}
+
+export const commandUpdates = Object.fromEntries(
+  COMMANDS.map((name) => [name, defineUpdate<CommandResult, [CommandInput]>(name)]),
+) as Record<CommandType, ReturnType<typeof defineUpdate<CommandResult, [CommandInput]>>>;
+
+export interface RolloutView {
+  readonly spec: RolloutSpec;
+  readonly state: RolloutState;
+  readonly looks: number;
+  readonly details: string;
+}
+
+export const rolloutQuery = defineQuery<RolloutView>('rollout');
+
+// ---- rollbackModel ------------------------------------------------------------------------------------------------------
+
+export interface RollbackModelInput {
+  readonly model: string;
+  readonly actor: string;
+  readonly reason: string;
+}
+
+export interface RollbackModelResult {
+  readonly epoch: number;
+  readonly champion: number;
+  readonly replaced: number;
+}
+
+// ---- monitorModel -------------------------------------------------------------------------------------------------------
+
+export interface MonitorModelInput {
+  readonly model: string;
+  /** Set by continue-as-new alone: the end of the last window. */
+  readonly after?: Micros;
+  readonly windows?: number;
+}
+
+export interface MonitorStatus {
+  readonly windows: number;
+  readonly lastWindowEnd: Micros | null;
+  readonly lastFindings: readonly string[];
+}
+
+export const monitorQuery = defineQuery<MonitorStatus>('monitor');
+
+// ---- modelLifecycle -----------------------------------------------------------------------------------------------------
+
+export type ModelLifecycleInput = TrainModelInput;
+
+export interface ModelLifecycleResult {
+  readonly training: TrainModelResult;
+  readonly rollout: RolloutModelResult | null;
+}

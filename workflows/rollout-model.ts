@@ -1,0 +1,251 @@
+import {
+  ActivityFailure,
+  allHandlersFinished,
+  ApplicationFailure,
+  CancellationScope,
+  condition,
+  continueAsNew,
+  isCancellation,
+  setCurrentDetails,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { SerinError } from '../domain/errors.ts';
+import { refusalOf } from '../domain/rollout/commands.ts';
+import { decide } from '../domain/rollout/decide.ts';
+import { describe, stageLabel } from '../domain/rollout/describe.ts';
+import {
+  analysisPhaseOf,
+  canaryWeightPercent,
+  COMMANDS,
+  type Effect,
+  isFinal,
+  nextWakeAt,
+  PLANNED,
+  type RolloutCommand,
+  type RolloutEvent,
+  type RolloutState,
+} from '../domain/rollout/state.ts';
+import { MICROS_PER_MILLISECOND } from '../domain/time.ts';
+import { acknowledgement, control, traffic } from './activity-proxies.ts';
+import {
+  type CommandInput,
+  type CommandResult,
+  commandUpdates,
+  type RolloutCarried,
+  type RolloutModelInput,
+  type RolloutModelResult,
+  rolloutQuery,
+} from './messages.ts';
+import { tagModel, tagStage } from './search-attributes.ts';
+
+/** Commands whose ids are remembered, so that one sent twice is obeyed once even across runs. */
+const REMEMBERED_COMMANDS = 500;
+
+type InboxEvent = { readonly event: RolloutEvent; readonly commandId?: string };
+type CommandAnswer = { readonly refusal: SerinError | null };
+
+/**
+ * Carries one rollout to its end. It waits for a command, the nodes, a timer or new evidence, asks the state machine what
+ * follows, and carries the effects out, in order. All rules are in `domain/rollout/`.
+ */
+export async function rolloutModel({ spec, carried }: RolloutModelInput): Promise<RolloutModelResult> {
+  let memory: RolloutCarried = carried ?? { state: PLANNED, looks: 0, epochs: [], records: 0, replaced: null, decidedCommands: [] };
+  let nextLookAt = now() + spec.policy.lookEveryMs * MICROS_PER_MILLISECOND;
+  let nodes: CancellationScope | undefined;
+  const inbox: InboxEvent[] = [];
+  const answers = new Map<string, CommandAnswer>();
+
+  for (const name of COMMANDS) {
+    setHandler(commandUpdates[name], (input) => obey(input), {
+      validator: ({ commandId, command }) => {
+        if (memory.decidedCommands.includes(commandId)) return;
+        const refusal = refusalOf(spec, memory.state, { ...command, at: now() });
+        if (refusal !== null) throw asFailure(refusal);
+      },
+      description: `${name} this rollout`,
+    });
+  }
+  setHandler(
+    rolloutQuery,
+    () => ({ spec, state: memory.state, looks: memory.looks, details: describe(spec, memory.state) }),
+    { description: 'Where the rollout stands' },
+  );
+
+  tagModel(spec.model, spec.version);
+  if (carried === undefined) {
+    await control.openRollout({ spec });
+    await apply({ event: { type: 'Started', at: now() } });
+  } else {
+    const epoch = memory.epochs.at(-1)?.epoch;
+    if (epoch !== undefined) followNodes(epoch);
+  }
+
+  while (!isFinal(memory.state)) {
+    if (workflowInfo().continueAsNewSuggested && inbox.length === 0) {
+      await condition(allHandlersFinished);
+      if (inbox.length === 0) await continueAsNew<typeof rolloutModel>({ spec, carried: memory });
+    }
+    await apply(inbox.shift() ?? (await nextEvent()));
+  }
+
+  nodes?.cancel();
+  for (const { commandId } of inbox.splice(0)) {
+    if (commandId !== undefined) answers.set(commandId, { refusal: new SerinError('ROLLOUT_ENDED', `the rollout of ${spec.model} v${spec.version} has ended`) });
+  }
+  await condition(allHandlersFinished);
+  const { state } = memory;
+  return state.phase === 'rolledBack'
+    ? { outcome: 'rolledBack', reason: state.reason, looks: memory.looks }
+    : { outcome: 'promoted', reason: 'every stage was passed and the watch found no harm', looks: memory.looks };
+
+  /** The answer to a command, once the loop has come to it. */
+  async function obey({ commandId, command }: CommandInput): Promise<CommandResult> {
+    if (!memory.decidedCommands.includes(commandId)) {
+      memory = { ...memory, decidedCommands: [...memory.decidedCommands, commandId].slice(-REMEMBERED_COMMANDS) };
+      inbox.push({ event: { ...command, at: now() }, commandId });
+      await condition(() => answers.has(commandId));
+    }
+    const refusal = answers.get(commandId)?.refusal ?? null;
+    if (refusal !== null) throw asFailure(refusal);
+    return { phase: memory.state.phase, details: describe(spec, memory.state) };
+  }
+
+  /** Waits until something comes in, a look is due or the state's own clock runs out. */
+  async function nextEvent(): Promise<InboxEvent> {
+    const { state } = memory;
+    const looking = analysisPhaseOf(state) !== null;
+    const wakeAt = Math.min(looking ? nextLookAt : Infinity, nextWakeAt(state) ?? Infinity);
+    const came = () => inbox.length > 0;
+    if (Number.isFinite(wakeAt)) {
+      const waitMs = Math.max(1, Math.ceil((wakeAt - now()) / MICROS_PER_MILLISECOND));
+      await condition(came, waitMs, { summary: looking ? 'until the next look' : 'until the deadline' });
+    } else {
+      await condition(came);
+    }
+    const first = inbox.shift();
+    if (first !== undefined) return first;
+    if (!looking || now() < nextLookAt) return { event: { type: 'TimerFired', at: now() } };
+    return look();
+  }
+
+  async function look(): Promise<InboxEvent> {
+    const phase = analysisPhaseOf(memory.state);
+    if (phase === null) return { event: { type: 'TimerFired', at: now() } };
+    const looks = memory.looks + 1;
+    const { analysis, evidenceDigest } = await control.collectEvidence.executeWithOptions({ summary: `look ${looks} · ${stageLabel(memory.state)}` }, [
+      { rolloutId: spec.rolloutId, look: looks, phase, epochs: memory.epochs },
+    ]);
+    memory = { ...memory, looks };
+    nextLookAt = now() + spec.policy.lookEveryMs * MICROS_PER_MILLISECOND;
+    return { event: { type: 'EvidenceArrived', at: now(), analysis, evidenceDigest } };
+  }
+
+  /** One turn of the state machine: the decision, its effects, and what readers see of it. */
+  async function apply({ event, commandId }: InboxEvent): Promise<void> {
+    const before = memory.state;
+    const refusal = commandId === undefined ? null : refusalOf(spec, before, event as RolloutCommand);
+    const { state, effects } = decide(spec, before, event);
+    memory = { ...memory, state };
+    showState(before, state);
+    for (const effect of effects) {
+      try {
+        await carryOut(effect);
+      } catch (error) {
+        if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
+        inbox.unshift({ event: { type: 'EffectFailed', at: now(), effect: effect.type, detail: error.cause?.message ?? error.message } });
+        break;
+      }
+    }
+    if (state !== before) {
+      await control.saveRollout({ rolloutId: spec.rolloutId, state, endedAt: isFinal(state) ? now() : null });
+    }
+    if (commandId !== undefined) answers.set(commandId, { refusal });
+  }
+
+  async function carryOut(effect: Effect): Promise<void> {
+    const { model, version, rolloutId } = spec;
+    switch (effect.type) {
+      case 'SetRoute': {
+        const summary = effect.route.kind === 'canary' ? `${effect.route.weightPercent} % → v${version}` : effect.route.kind;
+        const { epoch } = await traffic.setRoute.executeWithOptions({ summary }, [{ rolloutId, model, version, target: effect.route }]);
+        return rememberEpoch(epoch);
+      }
+      case 'Promote': {
+        const { epoch, replaced } = await traffic.promote.executeWithOptions({ summary: `v${version} → champion` }, [{ rolloutId, model, version }]);
+        memory = { ...memory, replaced };
+        return rememberEpoch(epoch);
+      }
+      case 'RouteToLastKnownGood': {
+        const { epoch } = await traffic.routeToLastKnownGood.executeWithOptions({ summary: `v${version} → last known good` }, [
+          { model, version, reason: effect.reason },
+        ]);
+        return rememberEpoch(epoch);
+      }
+      case 'TransitionStage': {
+        const subject = effect.subject === 'version' ? version : memory.replaced;
+        if (subject === null) return;
+        await traffic.transitionStage.executeWithOptions({ summary: `v${subject} → ${effect.to}` }, [
+          { model, version: subject, subject: effect.subject, to: effect.to, reason: effect.reason, rolloutId },
+        ]);
+        return;
+      }
+      case 'RecordDecision': {
+        const records = memory.records + 1;
+        await control.recordDecision.executeWithOptions({ summary: effect.decision }, [
+          {
+            subject: rolloutId,
+            kind: effect.decision,
+            actor: effect.actor?.id ?? 'rollout',
+            reason: effect.sentence,
+            evidenceSha256: effect.evidenceDigest,
+            payload: { model, version, roles: effect.actor?.roles ?? [] },
+            idempotencyKey: `${rolloutId}/${records}`,
+            decidedAt: effect.at,
+          },
+        ]);
+        memory = { ...memory, records };
+        return;
+      }
+      case 'NotifyApprovers':
+        await control.notifyApprovers.executeWithOptions({ summary: effect.sentence }, [
+          { rolloutId, model, version, role: effect.role, sentence: effect.sentence, evidenceDigest: effect.evidenceDigest },
+        ]);
+        return;
+    }
+  }
+
+  function rememberEpoch(epoch: number): void {
+    memory = { ...memory, epochs: [...memory.epochs, { epoch, weightPercent: canaryWeightPercent(memory.state) }] };
+    followNodes(epoch);
+  }
+
+  /** Tells the state machine when every live node routes by `epoch`; a newer epoch ends the wait for an older one. */
+  function followNodes(epoch: number): void {
+    nodes?.cancel();
+    const scope = new CancellationScope();
+    nodes = scope;
+    scope
+      .run(async () => {
+        await acknowledgement.awaitAcknowledgement.executeWithOptions({ summary: `epoch ${epoch}` }, [{ model: spec.model, epoch }]);
+        inbox.push({ event: { type: 'NodesAcknowledged', at: now(), epoch } });
+      })
+      .catch(() => undefined); // cancelled by a newer epoch, or out of time: the stage's own deadline decides
+  }
+
+  function showState(before: RolloutState, state: RolloutState): void {
+    setCurrentDetails(describe(spec, state));
+    if (stageLabel(before) !== stageLabel(state)) {
+      tagStage(stageLabel(state), isFinal(state) ? state.phase : 'under way');
+    }
+  }
+}
+
+function now(): number {
+  return Date.now() * MICROS_PER_MILLISECOND;
+}
+
+/** What a caller of an Update sees: the code as the type, so that the API can answer with the same problem. */
+function asFailure(error: SerinError): ApplicationFailure {
+  return ApplicationFailure.create({ message: error.message, type: error.code, nonRetryable: true, details: [error.fields] });
+}

@@ -1,0 +1,9 @@
+/** What the workers register: each exported function is a workflow type. */
+export { buildDataset } from './build-dataset.ts';
+export { ingestSource } from './ingest-source.ts';
+export { materializeFeatures } from './materialize-features.ts';
+export { modelLifecycle } from './model-lifecycle.ts';
+export { monitorModel } from './monitor-model.ts';
+export { rollbackModel } from './rollback-model.ts';
+export { rolloutModel } from './rollout-model.ts';
+export { trainModel } from './train-model.ts';
