@@ -34,9 +34,9 @@ export interface EvaluationRequest {
 const CALIBRATION_BINS = 15;
 const HISTOGRAM_BINS = 50;
 /** Below this a slice's numbers say more about chance than about the model. */
-export const MIN_SLICE_ROWS = 200;
+const MIN_SLICE_ROWS = 200;
 /** Slices reported per column, the largest first: a column of keys must not swell the report. */
-export const MAX_SLICES_PER_COLUMN = 500;
+const MAX_SLICES_PER_COLUMN = 500;
 const NORMAL_95 = normalQuantile(0.975);
 const EPSILON = 1e-15;
 
