@@ -48,61 +48,64 @@ export interface BettingState {
  *
  * Source: Waudby-Smith & Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86 (2024), eq. (26).
  */
-export const bettingCapital = {
-  initial(candidates: readonly number[], { alpha, truncation = 0.5, theta = 0.5 }: BettingOptions): BettingState {
-    checkProbabilityParameter(alpha, 'alpha');
-    checkProbabilityParameter(truncation, 'truncation');
-    checkProbabilityParameter(theta, 'theta');
-    for (const m of candidates) checkParameter(m >= 0 && m <= 1, `a candidate mean must lie in [0, 1], got ${m}`);
-    return {
-      alpha,
-      truncation,
-      theta,
-      candidates,
-      logUp: candidates.map(() => 0),
-      logDown: candidates.map(() => 0),
-      t: 0,
-      sum: 0,
-      squares: 0,
-      stakes: 0,
-      stakedSum: 0,
-      penalty: 0,
-    };
-  },
+export const bettingCapital = { initial: startBetting, step: stepBetting, logCapital };
 
-  step(state: BettingState, x: number): BettingState {
-    if (!(x >= 0 && x <= 1)) throw new StatisticError('out_of_range', `a value must lie in [0, 1], got ${x}`);
-    const { candidates, truncation } = state;
-    const t = state.t + 1;
-    const varianceBefore = (0.25 + state.squares) / t;
-    const meanBefore = (0.5 + state.sum) / t;
-    const stake = Math.sqrt((2 * Math.log(2 / state.alpha)) / (varianceBefore * t * Math.log1p(t)));
-    const sum = state.sum + x;
-    const mean = (0.5 + sum) / (t + 1);
-    const careful = Math.min(stake, BERNSTEIN_CAP);
-    const surprise = 4 * (x - meanBefore) ** 2;
-    return {
-      ...state,
-      logUp: state.logUp.map(
-        (log, i) => log + Math.log1p(Math.min(stake, truncation / candidates[i]!) * (x - candidates[i]!)),
-      ),
-      logDown: state.logDown.map(
-        (log, i) => log + Math.log1p(-Math.min(stake, truncation / (1 - candidates[i]!)) * (x - candidates[i]!)),
-      ),
-      t,
-      sum,
-      squares: state.squares + (x - mean) ** 2,
-      stakes: state.stakes + careful,
-      stakedSum: state.stakedSum + careful * x,
-      penalty: state.penalty + (surprise * (-Math.log1p(-careful) - careful)) / 4,
-    };
-  },
+function startBetting(
+  candidates: readonly number[],
+  { alpha, truncation = 0.5, theta = 0.5 }: BettingOptions,
+): BettingState {
+  checkProbabilityParameter(alpha, 'alpha');
+  checkProbabilityParameter(truncation, 'truncation');
+  checkProbabilityParameter(theta, 'theta');
+  for (const m of candidates) checkParameter(m >= 0 && m <= 1, `a candidate mean must lie in [0, 1], got ${m}`);
+  return {
+    alpha,
+    truncation,
+    theta,
+    candidates,
+    logUp: candidates.map(() => 0),
+    logDown: candidates.map(() => 0),
+    t: 0,
+    sum: 0,
+    squares: 0,
+    stakes: 0,
+    stakedSum: 0,
+    penalty: 0,
+  };
+}
 
-  /** ln max(θK⁺, (1−θ)K⁻) per candidate; at ln(1/α) the candidate is refused. */
-  logCapital({ logUp, logDown, theta }: BettingState): number[] {
-    return logUp.map((up, i) => Math.max(Math.log(theta) + up, Math.log(1 - theta) + logDown[i]!));
-  },
-};
+function stepBetting(state: BettingState, x: number): BettingState {
+  if (!(x >= 0 && x <= 1)) throw new StatisticError('out_of_range', `a value must lie in [0, 1], got ${x}`);
+  const { candidates, truncation } = state;
+  const t = state.t + 1;
+  const varianceBefore = (0.25 + state.squares) / t;
+  const meanBefore = (0.5 + state.sum) / t;
+  const stake = Math.sqrt((2 * Math.log(2 / state.alpha)) / (varianceBefore * t * Math.log1p(t)));
+  const sum = state.sum + x;
+  const mean = (0.5 + sum) / (t + 1);
+  const careful = Math.min(stake, BERNSTEIN_CAP);
+  const surprise = 4 * (x - meanBefore) ** 2;
+  return {
+    ...state,
+    logUp: state.logUp.map(
+      (log, i) => log + Math.log1p(Math.min(stake, truncation / candidates[i]!) * (x - candidates[i]!)),
+    ),
+    logDown: state.logDown.map(
+      (log, i) => log + Math.log1p(-Math.min(stake, truncation / (1 - candidates[i]!)) * (x - candidates[i]!)),
+    ),
+    t,
+    sum,
+    squares: state.squares + (x - mean) ** 2,
+    stakes: state.stakes + careful,
+    stakedSum: state.stakedSum + careful * x,
+    penalty: state.penalty + (surprise * (-Math.log1p(-careful) - careful)) / 4,
+  };
+}
+
+/** ln max(θK⁺, (1−θ)K⁻) per candidate; at ln(1/α) the candidate is refused. */
+function logCapital({ logUp, logDown, theta }: BettingState): number[] {
+  return logUp.map((up, i) => Math.max(Math.log(theta) + up, Math.log(1 - theta) + logDown[i]!));
+}
 
 /** Predictable plug-in empirical-Bernstein interval of the same values, not clipped to [0, 1] (Theorem 2 there). */
 export function empiricalBernstein({ alpha, stakes, stakedSum, penalty, t }: BettingState): {

@@ -28,25 +28,25 @@ export interface MsprtState {
  *
  * Source: Johari, Koomen, Pekelis & Walsh, "Always valid inference" (Operations Research 2022).
  */
-export const msprt = {
-  initial({ sigma2, tau2 }: { readonly sigma2: number; readonly tau2: number }): MsprtState {
-    checkPositiveParameter(sigma2, 'sigma2');
-    checkPositiveParameter(tau2, 'tau2');
-    return { sigma2, tau2, t: 0, sumDiff: 0, log_lambda: 0, p_always_valid: 1 };
-  },
+export const msprt = { initial: startMsprt, step: stepMsprt };
 
-  /** One pair: the p-value is a minimum over every t, so pairs are folded one by one. */
-  step(state: MsprtState, a: number, b: number): MsprtState {
-    const { sigma2, tau2 } = state;
-    const t = state.t + 1;
-    const sumDiff = state.sumDiff + (b - a);
-    const d = sumDiff / t;
-    const v = (2 * sigma2) / t;
-    const logLambda = 0.5 * Math.log(v / (v + tau2)) + (tau2 * d * d) / (2 * v * (v + tau2));
-    const p = Math.min(state.p_always_valid, Math.exp(-logLambda));
-    return { sigma2, tau2, t, sumDiff, log_lambda: logLambda, p_always_valid: p };
-  },
-};
+function startMsprt({ sigma2, tau2 }: { readonly sigma2: number; readonly tau2: number }): MsprtState {
+  checkPositiveParameter(sigma2, 'sigma2');
+  checkPositiveParameter(tau2, 'tau2');
+  return { sigma2, tau2, t: 0, sumDiff: 0, log_lambda: 0, p_always_valid: 1 };
+}
+
+/** One pair: the p-value is a minimum over every t, so pairs are folded one by one. */
+function stepMsprt(state: MsprtState, a: number, b: number): MsprtState {
+  const { sigma2, tau2 } = state;
+  const t = state.t + 1;
+  const sumDiff = state.sumDiff + (b - a);
+  const d = sumDiff / t;
+  const v = (2 * sigma2) / t;
+  const logLambda = 0.5 * Math.log(v / (v + tau2)) + (tau2 * d * d) / (2 * v * (v + tau2));
+  const p = Math.min(state.p_always_valid, Math.exp(-logLambda));
+  return { sigma2, tau2, t, sumDiff, log_lambda: logLambda, p_always_valid: p };
+}
 
 /** The test over rows of pairs, reported after each of the first `reportAt` pairs. */
 export function msprtPairs(

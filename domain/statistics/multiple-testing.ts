@@ -27,8 +27,8 @@ export function adjustPValues(p: Numbers, q: number): AdjustedPValues {
   let harmonic = 0;
   for (let i = 1; i <= n; i++) harmonic += 1 / i;
 
-  const bh = new Array<number>(n);
-  const by = new Array<number>(n);
+  const bh = Array.from(p);
+  const by = Array.from(p);
   let least = 1;
   let leastBy = 1;
   for (let rank = n; rank >= 1; rank--) {
@@ -39,7 +39,7 @@ export function adjustPValues(p: Numbers, q: number): AdjustedPValues {
     bh[row] = least;
     by[row] = leastBy;
   }
-  const holm = new Array<number>(n);
+  const holm = Array.from(p);
   let most = 0;
   for (let rank = 1; rank <= n; rank++) {
     const row = order[rank - 1]!;

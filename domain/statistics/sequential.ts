@@ -57,29 +57,29 @@ const TURNER_PRIOR = 0.18;
  * Source: Turner, Ly & Grünwald, "Generic E-variables for exact sequential k-sample tests" (arXiv 2106.02693). Reject equal
  * rates at level α when log_e ≥ ln(1/α), at any look (Ville).
  */
-export const bernoulliEProcess = {
-  initial(prior: number = TURNER_PRIOR): BernoulliEProcessState {
-    checkPositiveParameter(prior, 'prior');
-    return { prior, champion: { n: 0, successes: 0 }, canary: { n: 0, successes: 0 }, log_e: 0 };
-  },
+export const bernoulliEProcess = { initial: startEProcess, step: stepEProcess };
 
-  step(state: BernoulliEProcessState, block: EventBlock): BernoulliEProcessState {
-    checkEvents(block.champion, 'champion');
-    checkEvents(block.canary, 'canary');
-    const { champion, canary } = block;
-    const total = champion.n + canary.n;
-    if (total === 0) return state;
-    const championRate = (state.champion.successes + state.prior) / (state.champion.n + 2 * state.prior);
-    const canaryRate = (state.canary.successes + state.prior) / (state.canary.n + 2 * state.prior);
-    const commonRate = (champion.n * championRate + canary.n * canaryRate) / total;
-    return {
-      prior: state.prior,
-      champion: addEvents(state.champion, champion),
-      canary: addEvents(state.canary, canary),
-      log_e: state.log_e + logRatio(champion, championRate, commonRate) + logRatio(canary, canaryRate, commonRate),
-    };
-  },
-};
+function startEProcess(prior: number = TURNER_PRIOR): BernoulliEProcessState {
+  checkPositiveParameter(prior, 'prior');
+  return { prior, champion: { n: 0, successes: 0 }, canary: { n: 0, successes: 0 }, log_e: 0 };
+}
+
+function stepEProcess(state: BernoulliEProcessState, block: EventBlock): BernoulliEProcessState {
+  checkEvents(block.champion, 'champion');
+  checkEvents(block.canary, 'canary');
+  const { champion, canary } = block;
+  const total = champion.n + canary.n;
+  if (total === 0) return state;
+  const championRate = (state.champion.successes + state.prior) / (state.champion.n + 2 * state.prior);
+  const canaryRate = (state.canary.successes + state.prior) / (state.canary.n + 2 * state.prior);
+  const commonRate = (champion.n * championRate + canary.n * canaryRate) / total;
+  return {
+    prior: state.prior,
+    champion: addEvents(state.champion, champion),
+    canary: addEvents(state.canary, canary),
+    log_e: state.log_e + logRatio(champion, championRate, commonRate) + logRatio(canary, canaryRate, commonRate),
+  };
+}
 
 function checkEvents({ n, successes }: EventCounts, arm: string): void {
   checkCountParameter(n, `n of the ${arm}`);

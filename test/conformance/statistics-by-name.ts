@@ -26,7 +26,7 @@ import { fairness } from '../../domain/statistics/fairness.ts';
 import { mannWhitney } from '../../domain/statistics/mann-whitney.ts';
 import { msprtPairs } from '../../domain/statistics/msprt.ts';
 import { adjustPValues } from '../../domain/statistics/multiple-testing.ts';
-import type { Smoothing } from '../../domain/statistics/psi.ts';
+import { DEFAULT_SMOOTHING, type Smoothing } from '../../domain/statistics/psi.ts';
 import { rankingMetrics } from '../../domain/statistics/ranking.ts';
 import { regressionMetrics } from '../../domain/statistics/regression.ts';
 import {
@@ -56,7 +56,7 @@ export const STATISTICS: Readonly<Record<string, (input: Input) => unknown>> = {
   brier: (input) => ({ brier: brierScore(list(input, 'y'), list(input, 'p'), optionalList(input, 'weight')) }),
   ece: (input) =>
     expectedCalibrationError(list(input, 'y'), list(input, 'p'), {
-      bins: number(input, 'bins'),
+      bins: numberOr(input, 'bins', 10),
       strategy: input['mode'] as 'equal_width' | 'equal_mass',
     }),
   threshold_metrics: (input) =>
@@ -83,11 +83,11 @@ export const STATISTICS: Readonly<Record<string, (input: Input) => unknown>> = {
   },
   regression: (input) => regressionMetrics(list(input, 'y'), list(input, 'prediction'), optionalList(input, 'weight')),
 
-  psi_counts: (input) => psiCounts(list(input, 'ref'), list(input, 'cur'), input['smoothing'] as Smoothing),
+  psi_counts: (input) => psiCounts(list(input, 'ref'), list(input, 'cur'), smoothing(input)),
   psi_numeric: (input) =>
     psiNumeric(list(input, 'ref'), list(input, 'cur'), {
-      bins: number(input, 'bins'),
-      smoothing: input['smoothing'] as Smoothing,
+      bins: numberOr(input, 'bins', 10),
+      smoothing: smoothing(input),
     }),
   ks_2samp: (input) => ks2samp(list(input, 'a'), list(input, 'b')),
   chi2_contingency: (input) => chi2Contingency((input['table'] as unknown[][]).map((row) => row.map(toNumber))),
@@ -109,16 +109,19 @@ export const STATISTICS: Readonly<Record<string, (input: Input) => unknown>> = {
     twoProportionZ(
       { x: number(input, 'x_a'), n: number(input, 'n_a') },
       { x: number(input, 'x_b'), n: number(input, 'n_b') },
-      number(input, 'level'),
+      numberOr(input, 'level', 0.95),
     ),
-  welch_t: (input) => welchT(list(input, 'a'), list(input, 'b'), number(input, 'level')),
+  welch_t: (input) => welchT(list(input, 'a'), list(input, 'b'), numberOr(input, 'level', 0.95)),
   mann_whitney: (input) => mannWhitney(list(input, 'a'), list(input, 'b')),
   cuped: (input) =>
     cuped({ y: list(input, 'y_a'), x: list(input, 'x_a') }, { y: list(input, 'y_b'), x: list(input, 'x_b') }),
   mcnemar: (input) => mcnemar(number(input, 'only_a_wrong'), number(input, 'only_b_wrong')),
   multiple_testing: (input) => adjustPValues(list(input, 'p'), number(input, 'q')),
   bootstrap_mean: (input) =>
-    bootstrapMean(list(input, 'x'), { level: number(input, 'level'), resamples: number(input, 'resamples') }),
+    bootstrapMean(list(input, 'x'), {
+      level: numberOr(input, 'level', 0.95),
+      resamples: numberOr(input, 'resamples', 10_000),
+    }),
 
   msprt: (input) =>
     msprtPairs(list(input, 'a'), list(input, 'b'), {
@@ -129,32 +132,36 @@ export const STATISTICS: Readonly<Record<string, (input: Input) => unknown>> = {
   betting_cs: (input) =>
     bettingCs(list(input, 'x'), {
       alpha: number(input, 'alpha'),
-      truncation: number(input, 'truncation'),
-      theta: number(input, 'theta'),
-      means: list(input, 'm'),
-      grid: number(input, 'grid'),
+      truncation: numberOr(input, 'truncation', 0.5),
+      theta: numberOr(input, 'theta', 0.5),
+      means: optionalList(input, 'm') ?? [],
+      grid: numberOr(input, 'grid', 1000),
       reportAt: list(input, 'report_at'),
     }),
   bernoulli_eprocess: (input) =>
     bernoulliEProcessBlocks(list(input, 'successes_a'), list(input, 'successes_b'), {
       block: list(input, 'block') as [number, number],
-      prior: number(input, 'prior'),
+      prior: numberOr(input, 'prior', 0.18),
       reportAt: list(input, 'report_at'),
     }),
   asymptotic_cs: (input) => asymptoticCs(list(input, 'x'), sequence(input)),
   asymptotic_cs_ate: (input) =>
     asymptoticCsAte(list(input, 'z'), list(input, 'y'), list(input, 'propensity'), sequence(input)),
-  srm: (input) => srm(list(input, 'counts'), list(input, 'weights'), number(input, 'concentration')),
+  srm: (input) => srm(list(input, 'counts'), list(input, 'weights'), numberOr(input, 'concentration', 100)),
   srm_sequential: (input) =>
     srmSequential(list(input, 'assignment'), {
       weightOfOne: number(input, 'weight_of_one'),
-      concentration: number(input, 'concentration'),
+      concentration: numberOr(input, 'concentration', 100),
       reportAt: list(input, 'report_at'),
     }),
 };
 
 function sequence(input: Input): { alpha: number; tStar: number; reportAt: number[] } {
   return { alpha: number(input, 'alpha'), tStar: number(input, 't_star'), reportAt: list(input, 'report_at') };
+}
+
+function smoothing(input: Input): Smoothing {
+  return (input['smoothing'] as Smoothing | undefined) ?? DEFAULT_SMOOTHING;
 }
 
 function toNumber(value: unknown): number {
