@@ -107,7 +107,7 @@ export function createEventIdentity(source: SourceSpec): (row: Row) => string {
       else if (type === 'f64') {
         bits.setFloat64(0, value as number);
         text += `f${bits.getBigUint64(0).toString(2).padStart(64, '0')}`;
-      } else text += `s${[...(value as string)].length}:${value}`;
+      } else text += `s${Array.from(value as string).length}:${value}`;
     }
     return text;
   };

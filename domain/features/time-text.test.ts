@@ -30,6 +30,14 @@ describe('RFC 3339 text', () => {
     );
   });
 
+  test('dates are those of the Gregorian calendar', () => {
+    fc.assert(
+      fc.property(instants, (at) => {
+        expect(formatTime(at).slice(0, 19)).toBe(new Date(Math.floor(at / 1000)).toISOString().slice(0, 19));
+      }),
+    );
+  });
+
   test('known instants', () => {
     expect(parseTime('1970-01-01T00:00:00Z')).toBe(0);
     expect(parseTime('2001-01-31T23:59:59.5Z')).toBe(980_985_599_500_000);

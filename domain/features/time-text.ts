@@ -70,8 +70,9 @@ export function parseTime(text: string, zone: string | null = null): Micros {
 export function formatTime(at: Micros): string {
   const day = Math.floor(at / MICROS_PER_DAY);
   const rest = at - day * MICROS_PER_DAY;
-  const date = new Date(day * 86_400_000).toISOString().slice(0, 10);
+  const { year, month, dayOfMonth } = civilFromDays(day);
   const pad = (value: number, width: number): string => String(value).padStart(width, '0');
+  const date = `${pad(year, 4)}-${pad(month, 2)}-${pad(dayOfMonth, 2)}`;
   const hour = pad(Math.floor(rest / MICROS_PER_HOUR), 2);
   const minute = pad(Math.floor(rest / MICROS_PER_MINUTE) % 60, 2);
   const second = pad(Math.floor(rest / MICROS_PER_SECOND) % 60, 2);
@@ -116,14 +117,38 @@ function inRange(at: number): Micros | TimeFault {
   return Number.isSafeInteger(at) ? at : timeFault('TIME_INVALID');
 }
 
-/** Days since 1970-01-01 in the proleptic Gregorian calendar; null when there is no such date. */
+/**
+ * Days since 1970-01-01 in the proleptic Gregorian calendar; null when there is no such date. Years start in March here, so
+ * that the leap day comes last (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil).
+ */
 function daysFromCivil(year: number, month: number, day: number): number | null {
-  if (year < 1) return null;
-  // setUTCFullYear, because Date.UTC reads the years 0…99 as 1900…1999
-  const date = new Date(0);
-  date.setUTCFullYear(year, month - 1, day);
-  if (date.getUTCFullYear() !== year || date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day) return null;
-  return date.getTime() / 86_400_000;
+  if (year < 1 || month < 1 || month > 12 || day < 1) return null;
+  const marchYear = month > 2 ? year : year - 1;
+  const dayOfYear = Math.floor((153 * (month > 2 ? month - 3 : month + 9) + 2) / 5) + day - 1;
+  const leapDays = Math.floor(marchYear / 4) - Math.floor(marchYear / 100) + Math.floor(marchYear / 400);
+  const days = marchYear * 365 + leapDays + dayOfYear - DAYS_TO_1970;
+  // a day beyond the end of its month comes back as a day of the next
+  const back = civilFromDays(days);
+  return back.month === month && back.dayOfMonth === day ? days : null;
+}
+
+/** From 0000-03-01 to 1970-01-01. */
+const DAYS_TO_1970 = 719_468;
+const DAYS_PER_ERA = 146_097;
+
+/** The inverse (civil_from_days); an era is 400 years. */
+function civilFromDays(days: number): { year: number; month: number; dayOfMonth: number } {
+  const shifted = days + DAYS_TO_1970;
+  const era = Math.floor(shifted / DAYS_PER_ERA);
+  const dayOfEra = shifted - era * DAYS_PER_ERA;
+  const yearOfEra = Math.floor(
+    (dayOfEra - Math.floor(dayOfEra / 1460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
+  );
+  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
+  const marchMonth = Math.floor((5 * dayOfYear + 2) / 153);
+  const month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9;
+  const dayOfMonth = dayOfYear - Math.floor((153 * marchMonth + 2) / 5) + 1;
+  return { year: yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfMonth };
 }
 
 type OffsetReader = (at: Micros) => number;
@@ -153,15 +178,9 @@ function offsetReader(zone: string): OffsetReader {
     const second = Math.floor(at / MICROS_PER_SECOND);
     const part: Record<string, number> = {};
     for (const { type, value } of format.formatToParts(second * 1000)) part[type] = Number(value);
-    const shown = Date.UTC(
-      part['year']!,
-      part['month']! - 1,
-      part['day'],
-      part['hour'],
-      part['minute'],
-      part['second'],
-    );
-    return (shown / 1000 - second) * MICROS_PER_SECOND;
+    const day = daysFromCivil(part['year']!, part['month']!, part['day']!)!;
+    const shown = day * 86_400 + part['hour']! * 3600 + part['minute']! * 60 + part['second']!;
+    return (shown - second) * MICROS_PER_SECOND;
   };
   offsetReaders.set(zone, reader);
   return reader;
