@@ -22,7 +22,12 @@ const databaseNow = sql<number>`(extract(epoch from clock_timestamp()) * 1000000
 export async function registerNode(db: Db, { nodeId, address, startedAt }: InferenceNode): Promise<void> {
   await db
     .deleteFrom('inference_node')
-    .where((eb) => eb.or([eb('node_id', '=', nodeId), eb('lease_expires_at', '<', sql<number>`${databaseNow} - ${FORGET_MICROS}::int8`)]))
+    .where((eb) =>
+      eb.or([
+        eb('node_id', '=', nodeId),
+        eb('lease_expires_at', '<', sql<number>`${databaseNow} - ${FORGET_MICROS}::int8`),
+      ]),
+    )
     .execute();
   await renewLease(db, { nodeId, address, startedAt });
 }

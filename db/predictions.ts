@@ -60,7 +60,12 @@ export async function insertPredictions(db: Db, rows: readonly LoggedPrediction[
 
 /** The answers logged under an id: one, or with a shadow two. Empty when it was never asked or not sampled. */
 export async function listPredictions(db: Db, predictionId: string): Promise<LoggedPrediction[]> {
-  const rows = await db.selectFrom('prediction').selectAll().where('prediction_id', '=', predictionId).orderBy('arm').execute();
+  const rows = await db
+    .selectFrom('prediction')
+    .selectAll()
+    .where('prediction_id', '=', predictionId)
+    .orderBy('arm')
+    .execute();
   return rows.map(fromRow);
 }
 

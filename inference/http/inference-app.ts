@@ -1,0 +1,27 @@
+import type { FastifyInstance } from 'fastify';
+import type { Registry } from 'prom-client';
+import { SerinError } from '../../domain/errors.ts';
+import { createHttpServer, type Readiness } from '../../platform/http-server.ts';
+import type { Logger } from '../../platform/logger.ts';
+
+export interface InferenceAppOptions {
+  readonly logger: Logger;
+  readonly registry: Registry;
+  readonly readiness: () => Readiness;
+}
+
+const BODY_LIMIT_BYTES = 8 << 20;
+
+/** Parses a body as JSON whatever its content type says: the real OIP clients send none. */
+export function createInferenceApp({ logger, registry, readiness }: InferenceAppOptions): FastifyInstance {
+  const app = createHttpServer({ logger, registry, readiness, bodyLimitBytes: BODY_LIMIT_BYTES });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
+    try {
+      done(null, JSON.parse(body as string));
+    } catch (error) {
+      done(new SerinError('INPUT_INVALID', `the body is no JSON: ${(error as Error).message}`, { cause: error }));
+    }
+  });
+  return app;
+}

@@ -1,0 +1,57 @@
+import type { FastifyInstance } from 'fastify';
+import type { LoggedPrediction } from '../../db/predictions.ts';
+import { SerinError } from '../../domain/errors.ts';
+import { formatTime } from '../../domain/features/time-text.ts';
+import type { RouteEntry } from '../routing/route-entry.ts';
+import type { RouteFailure } from '../routing/route-table.ts';
+
+export interface ModelRouteDeps {
+  readonly entries: () => ReadonlyMap<string, RouteEntry>;
+  readonly failures: () => readonly RouteFailure[];
+  /** Answers logged under an id; null in a server without a log. */
+  readonly listPredictions: ((predictionId: string) => Promise<readonly LoggedPrediction[]>) | null;
+}
+
+/** What this node serves, and what it logged. */
+export function registerModelRoutes(
+  app: FastifyInstance,
+  { entries, failures, listPredictions }: ModelRouteDeps,
+): void {
+  app.get('/v1/models', () => ({ models: [...entries().values()].map((entry) => describe(entry, failures())) }));
+
+  app.get<{ Params: { model: string } }>('/v1/models/:model', (request) => {
+    const entry = entries().get(request.params.model);
+    if (!entry)
+      throw new SerinError('MODEL_NOT_FOUND', `there is no model "${request.params.model}" here; see GET /v1/models`);
+    return describe(entry, failures());
+  });
+
+  if (!listPredictions) return;
+  app.get<{ Params: { id: string } }>('/v1/predictions/:id', async (request) => {
+    const { id } = request.params;
+    const logged = await listPredictions(id);
+    if (logged.length === 0)
+      throw new SerinError('NOT_FOUND', `no prediction "${id}" is logged; of the champion's only a sample is`);
+    return { predictionId: id, answers: logged.map(withTimes) };
+  });
+}
+
+function describe({ route, contract, loaded }: RouteEntry, failures: readonly RouteFailure[]) {
+  return {
+    model: route.model,
+    route,
+    contract,
+    versions: loaded.map(({ version, kind, featureSet, featureNames, threshold }) => ({
+      version,
+      kind,
+      featureSet,
+      featureNames,
+      threshold,
+    })),
+    notTakenOver: failures.find((failure) => failure.model === route.model) ?? null,
+  };
+}
+
+function withTimes(logged: LoggedPrediction) {
+  return { ...logged, asOf: formatTime(logged.asOf), answeredAt: formatTime(logged.answeredAt) };
+}

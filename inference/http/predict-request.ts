@@ -1,0 +1,116 @@
+import { SerinError } from '../../domain/errors.ts';
+import { isTimeFault, readTime } from '../../domain/features/time-text.ts';
+import type { Micros } from '../../domain/time.ts';
+import { newPredictionId } from '../accounting/prediction-id.ts';
+import type { RouteEntry } from '../routing/route-entry.ts';
+import type { Instance } from '../scoring/answer.ts';
+
+/** Members of an instance that are not request fields. */
+const RESERVED = new Set(['id', 'unit', 'asOf']);
+export const MAX_INSTANCES = 1_000;
+const MAX_TEXT = 256;
+
+type Members = Readonly<Record<string, unknown>>;
+
+/**
+ * The instances of a predict body, checked against the feature set of the champion: `{instances: […]}` or one instance.
+ * @throws SerinError `INPUT_INVALID` naming the field, its value and the rule
+ */
+export function readInstances(body: unknown, entry: RouteEntry, now: Micros): Instance[] {
+  if (!isObject(body)) throw invalid('', body, 'the body must be an object: {"instances": […]}, or one instance');
+  const { instances } = body;
+  if (instances === undefined) return [readInstance(body, '', entry, now)];
+  if (!Array.isArray(instances)) throw invalid('instances', instances, 'must be a list of instances');
+  if (instances.length === 0 || instances.length > MAX_INSTANCES) {
+    throw invalid('instances', `${instances.length} instances`, `must hold 1 to ${MAX_INSTANCES} of them`);
+  }
+  const read = instances.map((instance, i) => {
+    const path = `instances/${i}`;
+    if (!isObject(instance)) throw invalid(path, instance, 'must be an object');
+    return readInstance(instance, `${path}/`, entry, now);
+  });
+  if (read.length > 1) refuseRepeatedIds(read);
+  return read;
+}
+
+function readInstance(members: Members, path: string, entry: RouteEntry, now: Micros): Instance {
+  const { id, unit, asOf, ...fields } = members;
+  const predictionId = id === undefined ? newPredictionId() : readText(id, `${path}id`);
+  return {
+    predictionId,
+    unit: unit === undefined ? predictionId : readText(unit, `${path}unit`),
+    asOf: asOf === undefined ? now : readInstant(asOf, `${path}asOf`),
+    fields,
+    request: checkFields(fields, path, entry),
+  };
+}
+
+/** A field that only another version of the route reads is not the champion's to refuse. */
+function checkFields(fields: Members, path: string, entry: RouteEntry) {
+  const { champion, loaded } = entry;
+  let own: Members = fields;
+  for (const name in fields) {
+    if (champion.input.request.some((field) => field.name === name)) continue;
+    if (!loaded.some(({ input }) => input.request.some((field) => field.name === name))) {
+      const known = champion.input.request.map((field) => field.name);
+      throw invalid(
+        `${path}${name}`,
+        fields[name],
+        `is not a field of ${champion.featureSet}; it has ${known.join(', ')}, and ${[...RESERVED].join(', ')}`,
+      );
+    }
+    const { [name]: _, ...rest } = own;
+    own = rest;
+  }
+  try {
+    return champion.input.checkRequest(own);
+  } catch (error) {
+    if (!(error instanceof SerinError)) throw error;
+    const { field } = error.fields;
+    throw new SerinError('INPUT_INVALID', path === '' ? error.message : `${path.slice(0, -1)}: ${error.message}`, {
+      cause: error,
+      fields: { ...error.fields, field: `${path}${typeof field === 'string' ? field : ''}` },
+    });
+  }
+}
+
+function readText(value: unknown, field: string): string {
+  if (typeof value !== 'string' || value.length === 0 || value.length > MAX_TEXT || hasControl(value)) {
+    throw invalid(field, value, `must be a text of 1 to ${MAX_TEXT} characters without control characters`);
+  }
+  return value;
+}
+
+function readInstant(value: unknown, field: string): Micros {
+  if (typeof value !== 'string') throw invalid(field, value, 'must be RFC 3339 text, such as "2001-06-01T12:00:00Z"');
+  const at = readTime(value, null);
+  if (isTimeFault(at)) throw invalid(field, value, at.rule);
+  return at;
+}
+
+/** Ids join answers to outcomes: two answers under one would be one. */
+function refuseRepeatedIds(instances: readonly Instance[]): void {
+  const seen = new Set<string>();
+  instances.forEach(({ predictionId }, i) => {
+    if (seen.has(predictionId))
+      throw invalid(`instances/${i}/id`, predictionId, 'is the id of another instance of the request too');
+    seen.add(predictionId);
+  });
+}
+
+function hasControl(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) < 0x20) return true;
+  return false;
+}
+
+function isObject(value: unknown): value is Members {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function invalid(field: string, value: unknown, rule: string): SerinError {
+  const shown = JSON.stringify(value) ?? 'missing';
+  const text = shown.length > 120 ? `${shown.slice(0, 120)}…` : shown;
+  return new SerinError('INPUT_INVALID', field === '' ? rule : `${field} is ${text}: ${rule}`, {
+    fields: { field, rule },
+  });
+}

@@ -1,0 +1,78 @@
+/** A hand-written ONNX file for tests: the few protobuf messages it takes, and nothing of the trainer. */
+
+export interface LinearModel {
+  readonly weights: readonly number[];
+  readonly bias: number;
+  readonly inputName?: string;
+  readonly outputName?: string;
+  /** 1 is float32, 11 is float64 (onnx.proto, TensorProto.DataType) */
+  readonly elementType?: number;
+}
+
+const FLOAT = 1;
+const OPSET = 13;
+
+/** `score = features · weights + bias`, float32 [N, F] → [N, 1]. Exact where all values are small multiples of a power of two. */
+export function linearOnnx({
+  weights,
+  bias,
+  inputName = 'features',
+  outputName = 'score',
+  elementType = FLOAT,
+}: LinearModel): Uint8Array {
+  const graph = [
+    message(1, node('MatMul', [inputName, 'weights'], 'product')),
+    message(1, node('Add', ['product', 'bias'], outputName)),
+    text(2, 'linear'),
+    message(5, floats('weights', [weights.length, 1], weights)),
+    message(5, floats('bias', [1], [bias])),
+    message(11, matrix(inputName, weights.length, elementType)),
+    message(12, matrix(outputName, 1, elementType)),
+  ];
+  return Buffer.concat([integer(1, 8), message(7, graph), message(8, [text(1, ''), integer(2, OPSET)])]);
+}
+
+function node(operator: string, inputs: readonly string[], output: string): Buffer[] {
+  return [...inputs.map((input) => text(1, input)), text(2, output), text(4, operator)];
+}
+
+function floats(name: string, shape: readonly number[], values: readonly number[]): Buffer[] {
+  return [
+    ...shape.map((size) => integer(1, size)),
+    integer(2, FLOAT),
+    text(8, name),
+    bytes(9, Buffer.from(Float32Array.from(values).buffer)),
+  ];
+}
+
+function matrix(name: string, width: number, elementType: number): Buffer[] {
+  const shape = [message(1, [text(2, 'N')]), message(1, [integer(1, width)])];
+  return [text(1, name), message(2, [message(1, [integer(1, elementType), message(2, shape)])])];
+}
+
+function message(field: number, parts: readonly Buffer[]): Buffer {
+  return bytes(field, Buffer.concat(parts));
+}
+
+function text(field: number, value: string): Buffer {
+  return bytes(field, Buffer.from(value));
+}
+
+function bytes(field: number, value: Buffer): Buffer {
+  return Buffer.concat([varint(field * 8 + 2), varint(value.length), value]);
+}
+
+function integer(field: number, value: number): Buffer {
+  return Buffer.concat([varint(field * 8), varint(value)]);
+}
+
+function varint(value: number): Buffer {
+  const out: number[] = [];
+  let rest = value;
+  while (rest > 0x7f) {
+    out.push((rest & 0x7f) | 0x80);
+    rest >>>= 7;
+  }
+  out.push(rest);
+  return Buffer.from(out);
+}

@@ -1,0 +1,87 @@
+import type { Db } from '../../db/database.ts';
+import { getProjectVersion } from '../../db/projects.ts';
+import { getVersion, type ModelVersion } from '../../db/registry.ts';
+import type { BlobStore } from '../../domain/blob.ts';
+import { SerinError } from '../../domain/errors.ts';
+import type { ModelSpec, ProjectSpec } from '../../domain/project/spec.ts';
+import type { ServingContract } from '../routing/route-entry.ts';
+import type { FeatureInput } from '../scoring/feature-batch.ts';
+import { loadOnnxModel, trainedSignature } from './onnx-session.ts';
+import { createRuleModel } from './rule-model.ts';
+import type { Scorer } from './scorer.ts';
+import type { ServedVersion } from './served-version.ts';
+
+export interface LoadedVersion {
+  readonly served: ServedVersion;
+  readonly contract: ServingContract;
+}
+
+export interface VersionSource {
+  /** @throws SerinError when there is no such version, or it cannot be served as its manifest says */
+  load(model: string, version: number): Promise<LoadedVersion>;
+}
+
+export interface VersionSourceDeps {
+  readonly db: Db;
+  readonly blobs: Pick<BlobStore, 'localPath'>;
+  /** @param featureSet `name@version` */
+  readonly inputOf: (spec: ProjectSpec, featureSet: string) => FeatureInput;
+}
+
+/** Versions as the registry has them: the manifest, the project it was made with, the model file by its digest. */
+export function createVersionSource({ db, blobs, inputOf }: VersionSourceDeps): VersionSource {
+  return {
+    async load(model, version) {
+      const registered = await getVersion(db, model, version);
+      const { manifest } = registered;
+      const { spec } = await getProjectVersion(db, manifest.project, manifest.projectDigest);
+      const declared = declaredModel(spec, registered);
+      const input = inputOf(spec, manifest.featureSet);
+      refuseOtherColumns(registered, input.columns);
+      return {
+        served: {
+          model,
+          version,
+          kind: manifest.kind,
+          featureSet: manifest.featureSet,
+          featureNames: manifest.featureNames,
+          input,
+          scorer: await loadScorer(registered, declared, blobs),
+          threshold: manifest.threshold,
+        },
+        contract: { latencyBudgetMsP99: declared.latencyBudgetMsP99, logSampleRate: declared.logSampleRate },
+      };
+    },
+  };
+}
+
+function declaredModel(spec: ProjectSpec, { manifest }: ModelVersion): ModelSpec {
+  const declared = spec.models.find((each) => each.name === manifest.model);
+  if (declared) return declared;
+  throw new SerinError(
+    'REFERENCE_MISSING',
+    `the project ${spec.name} (${manifest.projectDigest}) declares no model "${manifest.model}"`,
+  );
+}
+
+function refuseOtherColumns({ manifest }: ModelVersion, columns: readonly string[]): void {
+  const at = manifest.featureNames.findIndex((name, i) => columns[i] !== name);
+  if (at === -1 && columns.length === manifest.featureNames.length) return;
+  const position = at === -1 ? manifest.featureNames.length : at;
+  throw new SerinError(
+    'MODEL_FILE_INVALID',
+    `${manifest.model} v${manifest.version}: its feature ${position} is "${manifest.featureNames[position] ?? 'none'}", ` +
+      `but ${manifest.featureSet} has "${columns[position] ?? 'none'}" there`,
+  );
+}
+
+async function loadScorer(
+  { manifest }: ModelVersion,
+  declared: ModelSpec,
+  blobs: VersionSourceDeps['blobs'],
+): Promise<Scorer> {
+  if (manifest.kind === 'rule') return createRuleModel(declared.rule.expression, manifest.featureNames);
+  const name = `${manifest.model} v${manifest.version}`;
+  if (!manifest.modelFile) throw new SerinError('MODEL_FILE_INVALID', `${name}: its manifest names no model file`);
+  return loadOnnxModel(await blobs.localPath(manifest.modelFile), name, trainedSignature(manifest.featureNames.length));
+}

@@ -1,0 +1,86 @@
+import cluster, { type Worker } from 'node:cluster';
+import type { AddressInfo } from 'node:net';
+import { AggregatorRegistry, type PrometheusContentType } from 'prom-client';
+import type { Config } from '../../platform/config.ts';
+import { createHttpServer } from '../../platform/http-server.ts';
+import type { Logger } from '../../platform/logger.ts';
+import type { Shutdown } from '../../platform/shutdown.ts';
+import { announceListening, isReadinessMessage } from './process-messages.ts';
+
+const RESTART_AFTER_MS = 500;
+
+interface Slot {
+  readonly nodeId: string;
+  worker: Worker;
+  ready: boolean;
+}
+
+/** The metrics of all workers as one page; the workers' own labels keep them apart where they must be. */
+class ClusterRegistry extends AggregatorRegistry<PrometheusContentType> {
+  override metrics(): Promise<string> {
+    return this.clusterMetrics();
+  }
+}
+
+/**
+ * Runs N serving processes behind one port, restarts those that die, and answers for all of them on the metrics port.
+ * A worker joins the port only when it can answer, so that a restarted one takes no request it would refuse.
+ */
+export async function startPrimary(config: Config, logger: Logger, shutdown: Shutdown): Promise<void> {
+  let stopping = false;
+  let announced = false;
+  const registry = new ClusterRegistry();
+  const slots = new Map<string, Slot>();
+
+  function start(nodeId: string): void {
+    const worker = cluster.fork({ SERIN_NODE_ID: nodeId });
+    const slot: Slot = { nodeId, worker, ready: false };
+    slots.set(nodeId, slot);
+    worker.on('message', (message: unknown) => {
+      if (isReadinessMessage(message)) slot.ready = message.ready;
+    });
+    worker.once('exit', (code, signal) => {
+      slot.ready = false;
+      if (stopping) return;
+      logger.error({ worker: nodeId, code, signal }, 'a serving process has ended; starting it again');
+      setTimeout(() => !stopping && start(nodeId), RESTART_AFTER_MS);
+    });
+  }
+
+  const monitor = createHttpServer({
+    logger,
+    registry,
+    readiness: () => ({
+      ready: [...slots.values()].every(({ ready }) => ready),
+      checks: Object.fromEntries([...slots.values()].map(({ nodeId, ready }) => [nodeId, ready ? 'ok' : 'not ready'])),
+    }),
+  });
+  const metricsUrl = await monitor.listen({ host: config.metricsHost, port: config.metricsPort });
+  shutdown.onClose('metrics', () => monitor.close());
+  shutdown.onClose('serving processes', async () => {
+    stopping = true;
+    await Promise.all([...slots.values()].map(({ worker }) => ended(worker)));
+  });
+
+  cluster.on('listening', (_worker, address) => {
+    if (announced) return;
+    announced = true;
+    announceListening(logger, { url: urlOf(config.inferenceHost, address), metricsUrl });
+  });
+  for (let i = 1; i <= config.inferenceProcesses; i++) start(`${config.nodeId}-${i}`);
+}
+
+function ended(worker: Worker): Promise<void> {
+  return new Promise((resolve) => {
+    if (worker.isDead()) {
+      resolve();
+      return;
+    }
+    worker.once('exit', () => resolve());
+    worker.process.kill('SIGTERM');
+  });
+}
+
+function urlOf(host: string, { port }: Pick<AddressInfo, 'port'>): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}

@@ -1,0 +1,160 @@
+import { connectDatabase } from '../../db/database.ts';
+import { listPredictions } from '../../db/predictions.ts';
+import { SerinError } from '../../domain/errors.ts';
+import type { Config } from '../../platform/config.ts';
+import { openBlobStore } from '../../platform/file-blob-store.ts';
+import type { Logger } from '../../platform/logger.ts';
+import { createMetrics } from '../../platform/metrics.ts';
+import { createRecorder } from '../accounting/recorder.ts';
+import { MicroBatcher } from '../batching/micro-batcher.ts';
+import { createInferenceApp } from '../http/inference-app.ts';
+import { registerModelRoutes } from '../http/model-routes.ts';
+import { registerOipRoutes } from '../http/oip-routes.ts';
+import { registerPredictRoute } from '../http/predict-route.ts';
+import { createInferenceMetrics, type InferenceMetrics } from '../metrics.ts';
+import { createVersionSource, type VersionSourceDeps } from '../model/version-loader.ts';
+import type { RouteEntry } from '../routing/route-entry.ts';
+import { RouteTable } from '../routing/route-table.ts';
+import { RouteWatcher } from '../routing/route-watcher.ts';
+import type { Accounting } from '../scoring/answer.ts';
+import { createFeatureBatchReader, type OnlineReader } from '../scoring/feature-batch.ts';
+import { Predictor, type Work } from '../scoring/predictor.ts';
+import { ShadowRunner } from '../scoring/shadow-runner.ts';
+import { routedCatalog } from './routed-catalog.ts';
+import { SERVER_VERSION, type ServingNode } from './serving-node.ts';
+
+export interface RoutedNodeOptions {
+  readonly config: Pick<Config, 'databaseUrl' | 'blobUrl' | 'nodeId' | 'inferenceHost' | 'inferencePort'>;
+  readonly logger: Logger;
+  readonly inputOf: VersionSourceDeps['inputOf'];
+  readonly store: OnlineReader;
+  /** Replaced in tests that need a model which fails. */
+  readonly wrapSource?: (source: ReturnType<typeof createVersionSource>) => ReturnType<typeof createVersionSource>;
+}
+
+const LIMITS = { maxBatchRows: 128, maxQueueRows: 4_096 } as const;
+/** The shadow gives way when this many rows wait for an answer. */
+const SHADOW_LIMITS = { maxQueuedRows: 32, maxWaitingRows: 512 } as const;
+const STORE_GUARD = { timeoutMs: 500, restMs: 1_000 } as const;
+const UNLOAD_AFTER_MS = 30_000;
+const DATABASE_CONNECTIONS = 3;
+
+/** A serving process that routes by PostgreSQL: versions from the registry, features from the online store. */
+export async function startRoutedNode({
+  config,
+  logger,
+  inputOf,
+  store,
+  wrapSource = (source) => source,
+}: RoutedNodeOptions): Promise<ServingNode> {
+  const nowMicros = (): number => Date.now() * 1_000;
+  const startedAt = nowMicros();
+  const database = connectDatabase(config.databaseUrl, { name: 'inference', max: DATABASE_CONNECTIONS });
+  const { db } = database;
+  const registry = createMetrics({ service: 'inference', node: config.nodeId });
+  const metrics: InferenceMetrics = createInferenceMetrics(registry, {
+    queuedRows: () => batcher.queuedRows,
+    logBufferRows: () => recorder.logBufferRows(),
+    nowMs: () => performance.now(),
+  });
+  const recorder = createRecorder({
+    db,
+    nodeId: config.nodeId,
+    startedAt,
+    nowMicros,
+    onDrop: (what, rows) => (what === 'log' ? metrics.logDropped(rows) : metrics.tallyDropped(rows)),
+    onFailure: (error) => logger.warn({ err: error }, 'tallies and predictions are kept until PostgreSQL takes them'),
+  });
+  const accounting = both(recorder.accounting, metrics.accounting);
+
+  const table = new RouteTable({
+    source: wrapSource(createVersionSource({ db, blobs: openBlobStore(config.blobUrl), inputOf })),
+    unloadAfterMs: UNLOAD_AFTER_MS,
+    onUnloadFailure: (error) => logger.warn({ err: error }, 'a version was not unloaded'),
+  });
+  const watcher = new RouteWatcher({
+    db,
+    databaseUrl: config.databaseUrl,
+    node: { nodeId: config.nodeId, address: `${config.inferenceHost}:${config.inferencePort}`, startedAt },
+    table,
+    metrics,
+    logger,
+  });
+
+  const features = createFeatureBatchReader(store, { ...STORE_GUARD, nowMs: () => performance.now() });
+  const shadows = new ShadowRunner({ accounting, queuedRows: () => batcher.queuedRows, ...SHADOW_LIMITS });
+  const predictor = new Predictor({ entryOf: (model) => table.find(model), features, accounting, shadows });
+  const batcher = new MicroBatcher<Work>((batch) => predictor.run(batch), LIMITS);
+  const submit = (work: Work): void => {
+    try {
+      batcher.submit(work);
+    } catch (error) {
+      metrics.refused();
+      throw error;
+    }
+  };
+
+  /** Refuses with the reason where a model should be served and is not yet. */
+  function entryOf(model: string): RouteEntry | undefined {
+    const entry = table.find(model);
+    if (entry) return entry;
+    const failure = table.failures.find((each) => each.model === model);
+    if (failure) throw new SerinError('MODEL_NOT_READY', `"${model}" cannot be served yet: ${failure.reason}`);
+    if (!watcher.hasRead) throw new SerinError('MODEL_NOT_READY', 'the routes have not been read yet');
+    return undefined;
+  }
+
+  const isReady = (): boolean =>
+    watcher.hasRead && table.failures.every(({ model }) => table.find(model) !== undefined);
+  const app = createInferenceApp({
+    logger,
+    registry,
+    readiness: () => ({
+      ready: isReady(),
+      checks: {
+        routes: watcher.hasRead ? 'ok' : 'not read yet',
+        ...Object.fromEntries(
+          table.failures.map(({ model, epoch, reason }) => [model, `epoch ${epoch} is not taken over: ${reason}`]),
+        ),
+      },
+    }),
+  });
+  registerPredictRoute(app, { entryOf, submit, nowMicros });
+  registerModelRoutes(app, {
+    entries: () => table.entries,
+    failures: () => table.failures,
+    listPredictions: (id) => listPredictions(db, id),
+  });
+  await registerOipRoutes(app, { catalog: routedCatalog(entryOf), submit, isReady, serverVersion: SERVER_VERSION });
+
+  await watcher.start();
+  return {
+    app,
+    registry,
+    isReady,
+    refreshRoutes: () => watcher.refresh(),
+    flush: () => recorder.flush(),
+    async close() {
+      await app.close();
+      await batcher.whenIdle();
+      await watcher.close();
+      await recorder.close();
+      await table.close();
+      await database.close();
+    },
+  };
+}
+
+function both(first: Pick<Accounting, 'answered' | 'shadowScored'>, second: Accounting): Accounting {
+  return {
+    ...second,
+    answered(entry, answers, latencyMs) {
+      first.answered(entry, answers, latencyMs);
+      second.answered(entry, answers, latencyMs);
+    },
+    shadowScored(entry, scores) {
+      first.shadowScored(entry, scores);
+      second.shadowScored(entry, scores);
+    },
+  };
+}

@@ -1,0 +1,47 @@
+import cluster from 'node:cluster';
+import { AggregatorRegistry } from 'prom-client';
+import type { Config } from '../../platform/config.ts';
+import type { Logger } from '../../platform/logger.ts';
+import type { Shutdown } from '../../platform/shutdown.ts';
+import { createDrain } from '../http/drain.ts';
+import { announceListening, type ReadinessMessage } from './process-messages.ts';
+import type { ServingNode } from './serving-node.ts';
+
+const READINESS_EVERY_MS = 100;
+
+/** Puts a node behind its port as soon as it can answer, and takes it off again in order. */
+export async function serve(node: ServingNode, config: Config, logger: Logger, shutdown: Shutdown): Promise<void> {
+  AggregatorRegistry.setRegistries([node.registry]);
+  new AggregatorRegistry();
+  const drain = createDrain(node.app);
+  shutdown.onClose('node', () => node.close());
+  shutdown.onClose('drain', () => drain.start());
+  await untilReady(node);
+  const url = await node.app.listen({ host: config.inferenceHost, port: config.inferencePort });
+  reportReadiness(node);
+  if (!cluster.isWorker) announceListening(logger, { url, metricsUrl: url });
+}
+
+function untilReady(node: ServingNode): Promise<void> {
+  if (node.isReady()) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      if (!node.isReady()) return;
+      clearInterval(timer);
+      resolve();
+    }, READINESS_EVERY_MS);
+  });
+}
+
+function reportReadiness(node: ServingNode): void {
+  if (!cluster.isWorker) return;
+  let told = false;
+  const tell = (): void => {
+    const ready = node.isReady();
+    if (ready === told) return;
+    told = ready;
+    process.send?.({ type: 'serin.readiness', ready } satisfies ReadinessMessage);
+  };
+  tell();
+  setInterval(tell, READINESS_EVERY_MS).unref();
+}

@@ -1,0 +1,17 @@
+import type { FastifyInstance } from 'fastify';
+import type { Registry } from 'prom-client';
+
+export const SERVER_VERSION = '0.1.0';
+
+/** One serving process's worth of server, before it listens. */
+export interface ServingNode {
+  readonly app: FastifyInstance;
+  readonly registry: Registry;
+  isReady(): boolean;
+  /** Reads the routes now instead of at the next notice or poll. */
+  refreshRoutes(): Promise<void>;
+  /** Writes out what is buffered, as far as PostgreSQL takes it. */
+  flush(): Promise<void>;
+  /** Finishes what has begun, gives the lease back, writes what is buffered. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,162 @@
+/** Versions, routes and a store for tests: two request numbers and one stored number per key, scored by a plain function. */
+import type { Route } from '../../db/routes.ts';
+import { SerinError } from '../../domain/errors.ts';
+import type { Scorer } from '../model/scorer.ts';
+import type { ServedVersion } from '../model/served-version.ts';
+import { buildEntry, type RouteEntry } from '../routing/route-entry.ts';
+import type { Accounting, Answer, Instance, ShadowScore } from './answer.ts';
+import { createFeatureBatchReader, type FeatureInput, type OnlineReader } from './feature-batch.ts';
+
+/** Columns `x`, `y` (request) and `stored` (by the text `key`). */
+export const anInput: FeatureInput = {
+  columns: ['x', 'y', 'stored'],
+  request: [
+    { name: 'x', type: 'f64', description: '' },
+    { name: 'y', type: 'f64', description: '' },
+    { name: 'key', type: 'str', description: '' },
+  ],
+  checkRequest(fields) {
+    const { x = null, y = null, key = null } = fields;
+    for (const [field, value] of [
+      ['x', x],
+      ['y', y],
+    ] as const) {
+      if (value !== null && typeof value !== 'number')
+        throw new SerinError('INPUT_INVALID', `${field} must be a number`, { fields: { field } });
+    }
+    return { x: x as number, y: y as number, key: key as string };
+  },
+  refsOf: (rows) => rows.map(({ request }) => ({ viewId: 'view@1', key: Buffer.from(String(request['key'])) })),
+  assemble(states, rows) {
+    const features = new Float64Array(rows.length * 3);
+    rows.forEach(({ request }, i) => {
+      features[i * 3] = (request['x'] as number | null) ?? NaN;
+      features[i * 3 + 1] = (request['y'] as number | null) ?? NaN;
+      features[i * 3 + 2] = states[i]?.readDoubleLE(0) ?? NaN;
+    });
+    return features;
+  },
+};
+
+export function aStore(stored: Readonly<Record<string, number>> = {}): OnlineReader & { reads: number } {
+  return {
+    reads: 0,
+    read(refs) {
+      this.reads++;
+      return Promise.resolve(
+        refs.map(({ key }) => {
+          const value = stored[key.toString()];
+          if (value === undefined) return null;
+          const state = Buffer.alloc(8);
+          state.writeDoubleLE(value);
+          return state;
+        }),
+      );
+    },
+  };
+}
+
+export function readerOf(store: OnlineReader) {
+  return createFeatureBatchReader(store, { timeoutMs: 1_000, restMs: 0, nowMs: () => performance.now() });
+}
+
+export function aScorer(scoreRow: (row: Float64Array) => number): Scorer & { runs: number } {
+  return {
+    featureCount: 3,
+    runs: 0,
+    async score(features, rows) {
+      this.runs++;
+      return Float64Array.from({ length: rows }, (_, i) => scoreRow(features.subarray(i * 3, i * 3 + 3)));
+    },
+    release: () => Promise.resolve(),
+  };
+}
+
+export function aVersion(version: number, scorer: Scorer, overrides: Partial<ServedVersion> = {}): ServedVersion {
+  return {
+    model: 'delay',
+    version,
+    kind: version === 0 ? 'rule' : 'onnx',
+    featureSet: 'features@1',
+    featureNames: anInput.columns,
+    input: anInput,
+    scorer,
+    threshold: 0.5,
+    ...overrides,
+  };
+}
+
+export function aRoute(overrides: Partial<Route> = {}): Route {
+  return {
+    model: 'delay',
+    epoch: 7,
+    champion: 2,
+    lastKnownGood: 1,
+    canary: null,
+    canaryWeight: 0,
+    shadow: null,
+    salt: 'salt',
+    rolloutId: null,
+    updatedAt: 0,
+    reason: 'test',
+    ...overrides,
+  };
+}
+
+export const aRule = (): ServedVersion =>
+  aVersion(
+    0,
+    aScorer(() => 0.1),
+  );
+
+export function anEntry(versions: {
+  champion: ServedVersion;
+  lastKnownGood?: ServedVersion;
+  canary?: ServedVersion;
+  canaryWeight?: number;
+  shadow?: ServedVersion;
+  rule?: ServedVersion;
+}): Promise<RouteEntry> {
+  const {
+    champion,
+    lastKnownGood = champion,
+    canary = null,
+    shadow = null,
+    canaryWeight = canary ? 5_000 : 0,
+    rule = aRule(),
+  } = versions;
+  return buildEntry({
+    route: aRoute({
+      champion: champion.version,
+      lastKnownGood: lastKnownGood.version,
+      canary: canary?.version ?? null,
+      canaryWeight,
+      shadow: shadow?.version ?? null,
+    }),
+    contract: { latencyBudgetMsP99: 50, logSampleRate: 0.1 },
+    champion,
+    lastKnownGood,
+    canary,
+    shadow,
+    rule,
+  });
+}
+
+export function anInstance(id: string, request: { x?: number; y?: number; key?: string } = {}): Instance {
+  const fields = { x: 0, y: 0, key: 'none', ...request };
+  return { predictionId: id, unit: id, asOf: 1_000_000, fields, request: fields };
+}
+
+/** Keeps what it is told. */
+export function aLedger() {
+  const answers: Answer[] = [];
+  const shadows: ShadowScore[] = [];
+  const ledger = { answers, shadows, dropped: 0, batches: [] as number[] };
+  const accounting: Accounting = {
+    answered: (_entry, given) => void answers.push(...given),
+    shadowScored: (_entry, scores) => void shadows.push(...scores),
+    shadowDropped: (_entry, rows) => void (ledger.dropped += rows),
+    batchDone: (rows) => void ledger.batches.push(rows),
+  };
+  return { ledger, accounting };
+}
