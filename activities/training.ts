@@ -75,10 +75,9 @@ export function createTrainingActivities(dependencies: Dependencies) {
             checkpointEverySteps: CHECKPOINT_EVERY_STEPS,
             ...(beat.checkpoint !== null && { resumeFrom: await blobs.localPath(beat.checkpoint) }),
             signal,
-            onProgress: ({ step, ...metrics }) => {
-              for (const [name, value] of Object.entries(metrics)) {
-                if (typeof value === 'number') points.push({ name, step, value });
-              }
+            onProgress: ({ step, trainLogLoss, validationLogLoss }) => {
+              points.push({ name: 'trainLogLoss', step, value: trainLogLoss });
+              if (validationLogLoss !== null) points.push({ name: 'validationLogLoss', step, value: validationLogLoss });
               if (points.length >= METRIC_PAGE) flush();
               progress(beat);
             },
@@ -96,7 +95,7 @@ export function createTrainingActivities(dependencies: Dependencies) {
         const next: RunResult = {
           ...result,
           modelFile: await blobs.putFile(trained.modelPath),
-          testScores: await blobs.putFile(trained.testScoresPath),
+          ...(trained.testScoresPath !== null && { testScores: await blobs.putFile(trained.testScoresPath) }),
           importance: trained.importance,
           environment: trained.environment,
           trainRows: trained.trainRows,

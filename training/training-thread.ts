@@ -5,9 +5,9 @@ import { type ErrorCode, SerinError } from '../domain/errors.ts';
 import type { TrainerSpec } from '../domain/training/trainer-spec.ts';
 import { readMatrix } from './matrix.ts';
 import { exportModel } from './onnx/export-model.ts';
-import { columnImportance, startTraining, type Training } from './training.ts';
+import { columnImportance, scoreRows, startTraining, type Training } from './training.ts';
 import { threadCpuSeconds, type TrainingEnvironment, trainingEnvironment } from './training-environment.ts';
-import type { StepMetrics } from './training-steps.ts';
+import type { StepMetrics, TrainedModel } from './training-steps.ts';
 import { writeFileAtomically } from './write-file-atomically.ts';
 
 export interface ThreadRequest {
@@ -24,6 +24,8 @@ export interface ThreadRequest {
 export interface TrainingResult {
   /** `model.onnx` in the output folder. */
   readonly modelPath: string;
+  /** `test-scores.f32`: little-endian float32, the trainer's own score of each labelled TEST row in order; null without such rows. */
+  readonly testScoresPath: string | null;
   readonly metricsPerStep: readonly StepMetrics[];
   /** Per column: total gain of its splits, or the size of its standardised coefficient. */
   readonly importance: readonly { readonly column: string; readonly importance: number }[];
@@ -53,10 +55,25 @@ export type ThreadMessage =
     };
 
 const MODEL_FILE = 'model.onnx';
+const TEST_SCORES_FILE = 'test-scores.f32';
 const CHECKPOINT_PREFIX = 'step-';
 const CHECKPOINT_SUFFIX = '.json';
 /** One may just be being read by a successor. */
 const KEPT_CHECKPOINTS = 2;
+
+/** What served scores are held against: the same rows by the arithmetic that was trained, not by the exported file. */
+async function scoreTestRows(model: TrainedModel, { datasetPath, columns, outDir }: ThreadRequest): Promise<string | null> {
+  try {
+    const { matrix } = await readMatrix({ path: datasetPath, columns, split: 'TEST' });
+    const path = join(outDir, TEST_SCORES_FILE);
+    const scores = scoreRows(model, matrix.x);
+    writeFileAtomically(path, new Uint8Array(scores.buffer, scores.byteOffset, scores.byteLength));
+    return path;
+  } catch (error) {
+    if (error instanceof SerinError && error.code === 'DATASET_EMPTY') return null;
+    throw error;
+  }
+}
 
 async function train(request: ThreadRequest, tell: (message: ThreadMessage) => void): Promise<TrainingResult> {
   const startedAt = performance.now();
@@ -70,6 +87,7 @@ async function train(request: ThreadRequest, tell: (message: ThreadMessage) => v
   writeFileAtomically(modelPath, exportModel(model, environment.serin));
   return {
     modelPath,
+    testScoresPath: await scoreTestRows(model, request),
     metricsPerStep: training.metrics,
     importance: columnImportance(model),
     environment,
