@@ -44,20 +44,6 @@ export function logGamma(x: number): number {
   return (z - 0.5) * Math.log(z) - z + HALF_LN_2PI + stirlingError(z) - Math.log(product);
 }
 
-/** ln B(a, b), a and b > 0. Written over Stirling's formula so that large arguments do not cancel. */
-export function logBeta(a: number, b: number): number {
-  const total = a + b;
-  return (
-    HALF_LN_2PI +
-    a * Math.log(a / total) +
-    b * Math.log(b / total) +
-    0.5 * Math.log(total / a / b) +
-    stirlingError(a) +
-    stirlingError(b) -
-    stirlingError(total)
-  );
-}
-
 /** x ln(x/m) + m − x without cancellation near x = m (Loader 2000, `bd0`). */
 function deviance(x: number, m: number): number {
   if (x === 0) return m;
