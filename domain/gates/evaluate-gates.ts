@@ -49,7 +49,7 @@ function judge(gate: GateSpec, evidence: GateEvidence): Judgement {
 function judgeFindings(findings: readonly string[] | undefined, sound: string, unknown: string): Judgement {
   if (findings === undefined) return insufficient(unknown);
   const observed = findings.length;
-  if (observed === 0) return { verdict: 'pass', observed, limit: 0, sentence: `${sound}` };
+  if (observed === 0) return { verdict: 'pass', observed, limit: 0, sentence: sound };
   const shown = findings.slice(0, 3).join('; ');
   return { verdict: 'fail', observed, limit: 0, sentence: observed > 3 ? `${shown}; and ${observed - 3} more` : shown };
 }
