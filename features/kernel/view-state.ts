@@ -243,7 +243,7 @@ function take(set: TileSetPlan, into: Float64Array, at: number, measures: Float6
   for (let f = 0; f < ops.length; f++) {
     const value = measures[offset + set.measures[f]!]!;
     if (value !== value) continue;
-    switch (ops[f]) {
+    switch (ops[f]!) {
       case FieldOp.Count:
         into[at + f]!++;
         break;

@@ -1,12 +1,14 @@
 /** The one place that opens DuckDB: its limits, where it spills, and how columns come out as typed arrays. */
-import { mkdir } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdir, mkdtemp } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type DuckDBConnection, DOUBLE, DuckDBDataChunk, DuckDBInstance, type DuckDBVector } from '@duckdb/node-api';
 
 export interface DuckDbSettings {
   /** A size as DuckDB writes it: `1GB`. */
   readonly memory: string;
   readonly threads: number;
-  /** Folder for what does not fit into memory; made when missing. */
+  /** Folder for what does not fit into memory; made when missing. Each database has its own folder in it. */
   readonly tempDir: string;
 }
 
@@ -25,30 +27,35 @@ export const CHUNK_ROWS = 2048;
 export class DuckDb {
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
+  readonly #spillDir: string;
 
-  private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
+  private constructor(instance: DuckDBInstance, connection: DuckDBConnection, spillDir: string) {
     this.#instance = instance;
     this.#connection = connection;
+    this.#spillDir = spillDir;
   }
 
   static async open({ memory, threads, tempDir }: DuckDbSettings): Promise<DuckDb> {
     await mkdir(tempDir, { recursive: true });
+    // the names of spilled files are the same in every database
+    const spillDir = await mkdtemp(join(tempDir, 'duckdb-'));
     const instance = await DuckDBInstance.create(':memory:', {
       memory_limit: memory,
       threads: String(threads),
-      temp_directory: tempDir,
+      temp_directory: spillDir,
       // every query whose order matters says so
       preserve_insertion_order: 'false',
       // nothing is fetched: what DuckDB needs is in the package
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',
     });
-    return new DuckDb(instance, await instance.connect());
+    return new DuckDb(instance, await instance.connect(), spillDir);
   }
 
   close(): void {
     this.#connection.closeSync();
     this.#instance.closeSync();
+    rmSync(this.#spillDir, { recursive: true, force: true });
   }
 
   /** Makes the running statement fail. */
