@@ -2,7 +2,7 @@ import { log } from '@temporalio/activity';
 import { createReadStream } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
-import { commitBatch, findBatch, getLastSequence, listLogFiles, readBuffer, type StoredBufferedEvent, takeSequence, trimBuffer } from '../db/ingest.ts';
+import { commitBatch, findBatch, getLastSequence, listLogFiles, markLogged, readBuffer, type StoredBufferedEvent, takeSequence, trimBuffer } from '../db/ingest.ts';
 import { getProjectOfSource } from '../db/projects.ts';
 import { SerinError } from '../domain/errors.ts';
 import type { SourceSpec } from '../domain/project/spec.ts';
@@ -90,20 +90,17 @@ export function createIngestionActivities({ db, blobs, config, now }: Dependenci
   async function ingestPushed(source: SourceSpec, batchId: string, upToSeq: number): Promise<IngestSourceResult> {
     return withHeartbeat(async ({ signal, progress }) => {
       const done = await findBatch(db, source.name, batchId);
-      if (done !== undefined) {
-        await trimBuffer(db, source.name, done.lastSeq);
-        return resultOf(done, true);
-      }
+      if (done !== undefined) return resultOf(done, true);
       const events: StoredBufferedEvent[] = [];
       for (let afterSeq = 0; ; afterSeq = events.at(-1)!.seq) {
-        const page = await readBuffer(db, { source: source.name, afterSeq, upToSeq, limit: BUFFER_PAGE });
+        const page = await readBuffer(db, { source: source.name, afterSeq, unloggedUpTo: upToSeq, limit: BUFFER_PAGE });
         events.push(...page);
         progress(events.length);
         if (page.length < BUFFER_PAGE) break;
       }
       const [first, last] = [events[0], events.at(-1)];
       if (first === undefined || last === undefined) {
-        throw new SerinError('INPUT_INVALID', `nothing is buffered of ${source.name} up to sequence ${upToSeq}`);
+        return { rowsIn: 0, rowsAccepted: 0, quarantined: {}, lastSeq: upToSeq, alreadyThere: true };
       }
       const duckdb = await openDuckDb();
       const file = await ingestBuffered({ source, rows: events, batchId, blobs, workDir: config.workDir, duckdb, signal }).finally(() =>
@@ -121,8 +118,11 @@ export function createIngestionActivities({ db, blobs, config, now }: Dependenci
         quarantineSha256: null,
         ingestedAt: now(),
       };
-      await db.transaction().execute((tx) => commitBatch(tx, batch, file === null ? [] : [file]));
-      await trimBuffer(db, source.name, last.seq);
+      await db.transaction().execute(async (tx) => {
+        await commitBatch(tx, batch, file === null ? [] : [file]);
+        await markLogged(tx, source.name, last.seq);
+      });
+      await trimBuffer(db, source.name);
       return resultOf(batch, false);
     });
   }

@@ -122,10 +122,10 @@ export interface StoredBufferedEvent extends BufferedEvent {
 
 export async function readBuffer(
   db: Db,
-  { source, afterSeq, upToSeq, limit }: { source: string; afterSeq: number; upToSeq?: number; limit: number },
+  { source, afterSeq, limit, unloggedUpTo }: { source: string; afterSeq: number; limit: number; unloggedUpTo?: number },
 ): Promise<StoredBufferedEvent[]> {
   let query = db.selectFrom('event_buffer').selectAll().where('source', '=', source).where('seq', '>', afterSeq).orderBy('seq').limit(limit);
-  if (upToSeq !== undefined) query = query.where('seq', '<=', upToSeq);
+  if (unloggedUpTo !== undefined) query = query.where('seq', '<=', unloggedUpTo).where('logged', '=', false);
   const rows = await query.execute();
   return rows.map((row) => ({
     seq: row.seq,
@@ -137,13 +137,22 @@ export async function readBuffer(
   }));
 }
 
-/** Drops what has been written to the log, as far as every online view of the source has read it. */
-export async function trimBuffer(db: Db, source: string, upToSeq: number): Promise<void> {
+/** Says that the events up to `upToSeq` are in the log now; belongs into the transaction that commits their batch. */
+export async function markLogged(tx: Db, source: string, upToSeq: number): Promise<void> {
+  await tx
+    .updateTable('event_buffer')
+    .set({ logged: true })
+    .where('source', '=', source)
+    .where('seq', '<=', upToSeq)
+    .where('logged', '=', false)
+    .execute();
+}
+
+/** Drops what is in the log and has been read by every online view of the source. */
+export async function trimBuffer(db: Db, source: string): Promise<void> {
   await sql`
-    delete from event_buffer where source = ${source} and seq <= least(
-      ${upToSeq}::int8,
-      coalesce((select min(applied_seq) from online_cursor where source = ${source}), ${upToSeq}::int8)
-    )`.execute(db);
+    delete from event_buffer where source = ${source} and logged
+      and seq <= coalesce((select min(applied_seq) from online_cursor where source = ${source}), ${Number.MAX_SAFE_INTEGER}::int8)`.execute(db);
 }
 
 export async function getLastSequence(db: Db, source: string): Promise<number> {

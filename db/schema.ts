@@ -97,6 +97,8 @@ export interface EventBufferTable {
   /** The sender's clock when it pushed (a replay's is not the wall clock): events visible by then are folded. */
   clock_at: number;
   row: Json<Record<string, number | string | boolean | null>>;
+  /** Written to the log, too; it stays here until every online view has read it. */
+  logged: Generated<boolean>;
 }
 
 export interface OnlineStateTable {

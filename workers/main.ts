@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { createActivities } from '../activities/activities.ts';
 import { connectDatabase } from '../db/database.ts';
-import { createPostgresStore } from '../features/online/postgres-store.ts';
+import { PostgresOnlineStore } from '../features/online/postgres-store.ts';
 import { loadConfig } from '../platform/config.ts';
 import { openBlobStore } from '../platform/file-blob-store.ts';
 import { createHttpServer } from '../platform/http-server.ts';
@@ -32,7 +32,7 @@ const workers = await startTemporalWorkers({ config, activities, logger });
 shutdown.onClose('workers', () => workers.shutdown());
 
 if (config.workerQueues.includes('serin-data')) {
-  const streamer = startStreamer({ db: database.db, pool: database.pool, store: createPostgresStore(database.pool), logger, registry });
+  const streamer = startStreamer({ db: database.db, pool: database.pool, store: new PostgresOnlineStore({ pool: database.pool }), logger, registry });
   shutdown.onClose('streamer', () => streamer.stop());
 }
 

@@ -96,10 +96,11 @@ export function startStreamer({
       return false;
     }
     const done = applied.startTimer({ source });
-    await applyBuffered({ plans: ready.map(({ view }) => view), source, events, fromSeqExclusive: afterSeq, store });
+    const toSeq = events.at(-1)!.seq;
+    await applyBuffered({ plans: ready.map(({ view }) => view), events, fromSeqExclusive: afterSeq, toSeq, store });
     done();
     lag.set({ source }, events.length === BATCH ? BATCH : 0);
-    await pool.query('select pg_notify($1, $2)', ['serin_applied', `${source} ${events.at(-1)!.seq}`]);
+    await pool.query('select pg_notify($1, $2)', ['serin_applied', `${source} ${toSeq}`]);
     return true;
   }
 

@@ -63,6 +63,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       available_at int8 not null,
       clock_at int8 not null,
       row jsonb not null,
+      -- written to the log, too; it stays here until every online view has read it
+      logged boolean not null default false,
       primary key (source, seq)
     );
     create unique index event_buffer_event on event_buffer (source, event_id);
