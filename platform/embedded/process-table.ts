@@ -23,9 +23,10 @@ export function isAlive({ pid, startedAt }: ProcessIdentity): boolean {
 /** Ends processes that an earlier owner left behind: politely, then not. Waits until they are gone. */
 export async function endLeftBehind(processes: readonly ProcessIdentity[], graceMs = 10_000): Promise<void> {
   await Promise.all(
-    processes.map(async (left) => {
+    processes.filter(isAlive).map(async (left) => {
       await signalUntilGone(left, politeSignal(left.name), graceMs);
       await signalUntilGone(left, 'SIGKILL', 5_000);
+      killGroup(left.pid);
     }),
   );
 }
@@ -47,6 +48,15 @@ export async function writeProcesses(file: string, processes: readonly ProcessId
   const staged = `${file}.${process.pid}`;
   await writeFile(staged, `${JSON.stringify(processes, null, 2)}\n`);
   await rename(staged, file);
+}
+
+/** What a program has started and not ended itself (a trainer, a cluster's processes) ends with it. */
+export function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // the usual case: the group ended with its leader
+  }
 }
 
 async function signalUntilGone(left: ProcessIdentity, signal: NodeJS.Signals, timeoutMs: number): Promise<void> {

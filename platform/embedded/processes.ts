@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { SerinError } from '../../domain/errors.ts';
 import type { Logger } from '../logger.ts';
+import { killGroup } from './process-table.ts';
 
 export interface ProgramOptions {
   readonly name: string;
@@ -79,7 +80,7 @@ export async function startProgram(options: ProgramOptions): Promise<RunningProg
       ),
     );
   });
-  const pid = child.pid;
+  const { pid } = child;
   if (pid === undefined) throw new SerinError('PREREQUISITE_MISSING', `${name} has no process`);
   options.onSpawn?.(pid);
 
@@ -92,7 +93,11 @@ export async function startProgram(options: ProgramOptions): Promise<RunningProg
     child.kill('SIGKILL');
     await exited;
   }
-  return { name, pid, exited, stop: (graceMs = 15_000) => end(stopSignal, graceMs), kill: () => end('SIGKILL', 0) };
+  const stop = async (graceMs = 15_000): Promise<void> => {
+    await end(stopSignal, graceMs);
+    killGroup(pid);
+  };
+  return { name, pid, exited, stop, kill: () => end('SIGKILL', 0) };
 }
 
 export interface ProcessOptions {
