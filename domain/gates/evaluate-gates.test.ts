@@ -34,7 +34,14 @@ const quality: QualityEvidence = {
   },
   slices: [slice('ORD', 1_000, 0.66), slice('JFK', 800, 0.61), slice('BTM', 20, null)],
 };
-const serving: ServingEvidence = { loaded: true, parityMaxAbsDifference: 1e-7, rowsCompared: 500, latencyMsP50: 1, latencyMsP99: 4, rssMiB: 200 };
+const serving: ServingEvidence = {
+  loaded: true,
+  parityMaxAbsDifference: 1e-7,
+  rowsCompared: 500,
+  latencyMsP50: 1,
+  latencyMsP99: 4,
+  rssMiB: 200,
+};
 const sound: GateEvidence = { schema: [], leakage: [], evaluation: quality, serving };
 
 const gates: readonly GateSpec[] = [
@@ -72,11 +79,20 @@ test('a report without gates never passes', () => {
 });
 
 test('one failed gate fails the report, and the others are judged all the same', () => {
-  const leaking = { ...sound, leakage: [{ feature: 'delay_now', kind: 'available_after_prediction', sentence: 'delay_now is known after the prediction' }] };
+  const leaking = {
+    ...sound,
+    leakage: [
+      { feature: 'delay_now', kind: 'available_after_prediction', sentence: 'delay_now is known after the prediction' },
+    ],
+  };
   const report = evaluateGates(gates, leaking);
   expect(report.verdict).toBe('fail');
   expect(report.results).toHaveLength(gates.length);
-  expect(report.results[1]).toMatchObject({ verdict: 'fail', observed: 1, sentence: 'delay_now is known after the prediction' });
+  expect(report.results[1]).toMatchObject({
+    verdict: 'fail',
+    observed: 1,
+    sentence: 'delay_now is known after the prediction',
+  });
 });
 
 test('leaving out any part of the evidence never turns a report into a pass', () => {
@@ -92,7 +108,10 @@ test('leaving out any part of the evidence never turns a report into a pass', ()
 test('a regression passes on its bound, fails on its estimate, and is insufficient between', () => {
   const gate: GateSpec = { kind: 'regression', metric: 'auc', maxHarm: 0.005, confidence: 0.95 };
   const compared = (value: number, standardError: number): GateEvidence => ({
-    evaluation: { ...quality, comparison: { ...quality.comparison!, aucDifference: { ...estimate(value, standardError), p: 0.5 } } },
+    evaluation: {
+      ...quality,
+      comparison: { ...quality.comparison!, aucDifference: { ...estimate(value, standardError), p: 0.5 } },
+    },
   });
   expect(judge(gate, compared(-0.001, 0.001))?.verdict).toBe('pass');
   expect(judge(gate, compared(-0.001, 0.01))?.verdict).toBe('insufficient');
@@ -119,12 +138,26 @@ test('the worst large slice decides, small ones are left out', () => {
 test('numbers of a model that did not load, and numbers that are none, prove nothing', () => {
   const unloaded = { ...sound, serving: { ...serving, loaded: false } };
   expect(judge({ kind: 'latency', p99Ms: 20 }, unloaded)?.verdict).toBe('insufficient');
-  expect(judge({ kind: 'parity', maxAbsDifference: 1 }, { serving: { ...serving, rowsCompared: 0, parityMaxAbsDifference: 0 } })?.verdict).toBe('insufficient');
-  expect(judge({ kind: 'latency', p99Ms: 20 }, { serving: { ...serving, latencyMsP99: Number.NaN } })?.verdict).toBe('insufficient');
-  expect(judge({ kind: 'calibration', maxEce: 1 }, { evaluation: { ...quality, calibration: { ece: Number.NaN } } })?.verdict).toBe('insufficient');
+  expect(
+    judge(
+      { kind: 'parity', maxAbsDifference: 1 },
+      { serving: { ...serving, rowsCompared: 0, parityMaxAbsDifference: 0 } },
+    )?.verdict,
+  ).toBe('insufficient');
+  expect(judge({ kind: 'latency', p99Ms: 20 }, { serving: { ...serving, latencyMsP99: Number.NaN } })?.verdict).toBe(
+    'insufficient',
+  );
+  expect(
+    judge({ kind: 'calibration', maxEce: 1 }, { evaluation: { ...quality, calibration: { ece: Number.NaN } } })
+      ?.verdict,
+  ).toBe('insufficient');
 });
 
 test('sentences carry the numbers', () => {
-  expect(judge({ kind: 'latency', p99Ms: 3 }, sound)?.sentence).toBe('the p99 latency is 4 ms, at most 3 ms is allowed');
-  expect(judge({ kind: 'threshold', metric: 'auc', min: 0.75 }, sound)?.sentence).toBe('auc is 0.7, the gate asks for ≥ 0.75');
+  expect(judge({ kind: 'latency', p99Ms: 3 }, sound)?.sentence).toBe(
+    'the p99 latency is 4 ms, at most 3 ms is allowed',
+  );
+  expect(judge({ kind: 'threshold', metric: 'auc', min: 0.75 }, sound)?.sentence).toBe(
+    'auc is 0.7, the gate asks for ≥ 0.75',
+  );
 });

@@ -6,7 +6,12 @@ import type { GateMetric, GateSpec } from './gate-spec.ts';
 
 /** Judges every gate, also after one has failed: a person wants to see all that is wrong at once. */
 export function evaluateGates(specs: readonly GateSpec[], evidence: GateEvidence): GateReport {
-  const results = specs.map((gate): GateResult => ({ gate, kind: gate.kind, name: gateName(gate), ...judge(gate, evidence) }));
+  const results = specs.map((gate): GateResult => ({
+    gate,
+    kind: gate.kind,
+    name: gateName(gate),
+    ...judge(gate, evidence),
+  }));
   return { verdict: worstOf(results), results };
 }
 
@@ -23,13 +28,21 @@ function judge(gate: GateSpec, evidence: GateEvidence): Judgement {
     case 'schema':
       return judgeFindings(evidence.schema, 'the model file matches its feature set', 'the schema was not checked');
     case 'leakage':
-      return judgeFindings(evidence.leakage?.map(({ sentence }) => sentence), 'no feature leaks the label', 'leakage was not checked');
+      return judgeFindings(
+        evidence.leakage?.map(({ sentence }) => sentence),
+        'no feature leaks the label',
+        'leakage was not checked',
+      );
     case 'threshold':
-      return evaluation === undefined ? insufficient('the model was not evaluated') : judgeThreshold(gate, metricOf(evaluation, gate.metric));
+      return evaluation === undefined
+        ? insufficient('the model was not evaluated')
+        : judgeThreshold(gate, metricOf(evaluation, gate.metric));
     case 'regression':
       return evaluation === undefined ? insufficient('the model was not evaluated') : judgeRegression(gate, evaluation);
     case 'slices':
-      return evaluation === undefined ? insufficient('the model was not evaluated') : judgeSlices(gate, evaluation.slices);
+      return evaluation === undefined
+        ? insufficient('the model was not evaluated')
+        : judgeSlices(gate, evaluation.slices);
     case 'calibration':
       return judgeAtMost('expected calibration error', evaluation?.calibration.ece, gate.maxEce, '');
     case 'latency':
@@ -57,14 +70,22 @@ function judgeFindings(findings: readonly string[] | undefined, sound: string, u
 function judgeThreshold(gate: GateSpec & { kind: 'threshold' }, observed: number | null): Judgement {
   const limit = limitOf(gate);
   if (!isMeasured(observed)) return insufficient(`${gate.metric} was not measured`, limit);
-  return { verdict: isWithin(observed, gate) ? 'pass' : 'fail', observed, limit, sentence: `${gate.metric} is ${short(observed)}, the gate asks for ${limitText(gate)}` };
+  return {
+    verdict: isWithin(observed, gate) ? 'pass' : 'fail',
+    observed,
+    limit,
+    sentence: `${gate.metric} is ${short(observed)}, the gate asks for ${limitText(gate)}`,
+  };
 }
 
 /**
  * Harm is what the candidate loses: champion − candidate for auc, candidate − champion for log loss. The bound is one-sided,
  * harm + z(confidence)·standard error, by the normal approximation that the report's own interval rests on.
  */
-function judgeRegression({ metric, maxHarm, confidence }: GateSpec & { kind: 'regression' }, { comparison }: QualityEvidence): Judgement {
+function judgeRegression(
+  { metric, maxHarm, confidence }: GateSpec & { kind: 'regression' },
+  { comparison }: QualityEvidence,
+): Judgement {
   const difference = metric === 'auc' ? comparison?.aucDifference : comparison?.logLossDifference;
   if (!isMeasured(difference?.value) || !isMeasured(difference?.standardError)) {
     return insufficient(`there is no comparison of ${metric} with the champion on the same rows`, maxHarm);
@@ -74,7 +95,12 @@ function judgeRegression({ metric, maxHarm, confidence }: GateSpec & { kind: 're
   const sentence = `${metric} ${signed(difference.value)} against the champion on the same rows; at ${confidence} confidence at most ${short(Math.max(0, worst))} worse, ${maxHarm} is allowed`;
   if (worst <= maxHarm) return { verdict: 'pass', observed: worst, limit: maxHarm, sentence };
   if (harm > maxHarm) return { verdict: 'fail', observed: worst, limit: maxHarm, sentence };
-  return { verdict: 'insufficient', observed: worst, limit: maxHarm, sentence: `${sentence}: the rows are too few to tell` };
+  return {
+    verdict: 'insufficient',
+    observed: worst,
+    limit: maxHarm,
+    sentence: `${sentence}: the rows are too few to tell`,
+  };
 }
 
 function judgeSlices(gate: GateSpec & { kind: 'slices' }, slices: QualityEvidence['slices']): Judgement {
@@ -82,7 +108,8 @@ function judgeSlices(gate: GateSpec & { kind: 'slices' }, slices: QualityEvidenc
   const large = slices.filter(({ column, rows }) => column === gate.slice && rows >= gate.minRows);
   if (large.length === 0) return insufficient(`no value of the slice ${gate.slice} has ${gate.minRows} rows`, limit);
   const unknown = large.find((each) => !isMeasured(sliceMetric(each, gate.metric)));
-  if (unknown !== undefined) return insufficient(`${gate.metric} of ${gate.slice} = ${unknown.value} was not measured`, limit);
+  if (unknown !== undefined)
+    return insufficient(`${gate.metric} of ${gate.slice} = ${unknown.value} was not measured`, limit);
   const measured = large.map((each) => ({ ...each, observed: sliceMetric(each, gate.metric) ?? Number.NaN }));
   const sign = isBetterWhenLarger(gate.metric) ? 1 : -1;
   const worst = measured.reduce((a, b) => (sign * b.observed < sign * a.observed ? b : a));
@@ -97,18 +124,34 @@ function judgeSlices(gate: GateSpec & { kind: 'slices' }, slices: QualityEvidenc
 
 function judgeAtMost(what: string, observed: number | null | undefined, limit: number, unit: string): Judgement {
   if (!isMeasured(observed)) return insufficient(`the ${what} was not measured`, limit);
-  return { verdict: observed <= limit ? 'pass' : 'fail', observed, limit, sentence: `the ${what} is ${short(observed)}${unit}, at most ${limit}${unit} is allowed` };
+  return {
+    verdict: observed <= limit ? 'pass' : 'fail',
+    observed,
+    limit,
+    sentence: `the ${what} is ${short(observed)}${unit}, at most ${limit}${unit} is allowed`,
+  };
 }
 
 function insufficient(sentence: string, limit: number | null = null): Judgement {
   return { verdict: 'insufficient', observed: null, limit, sentence };
 }
 
-function isWithin(observed: number, { min = -Infinity, max = Infinity }: { readonly min?: number; readonly max?: number }): boolean {
+function isWithin(
+  observed: number,
+  { min = -Infinity, max = Infinity }: { readonly min?: number; readonly max?: number },
+): boolean {
   return observed >= min && observed <= max;
 }
 
-function limitOf({ metric, min, max }: { readonly metric: GateMetric; readonly min?: number; readonly max?: number }): number | null {
+function limitOf({
+  metric,
+  min,
+  max,
+}: {
+  readonly metric: GateMetric;
+  readonly min?: number;
+  readonly max?: number;
+}): number | null {
   return (isBetterWhenLarger(metric) ? min : max) ?? null;
 }
 

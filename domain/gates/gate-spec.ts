@@ -20,7 +20,12 @@ export type GateSpec =
    * Against the champion on the same rows: the one-sided bound of the paired difference, at `confidence`, shows at most
    * `maxHarm` harm (auc lower, log loss higher). Without a champion to compare with it is insufficient.
    */
-  | { readonly kind: 'regression'; readonly metric: 'auc' | 'log_loss'; readonly maxHarm: number; readonly confidence: number }
+  | {
+      readonly kind: 'regression';
+      readonly metric: 'auc' | 'log_loss';
+      readonly maxHarm: number;
+      readonly confidence: number;
+    }
   /** Every value of the slicing column with at least `minRows` rows reaches `min` (auc) or stays below `max` (log loss). */
   | {
       readonly kind: 'slices';
@@ -76,7 +81,9 @@ export function gateName(spec: GateSpec): string {
 }
 
 export function limitText({ min, max }: { readonly min?: number; readonly max?: number }): string {
-  return [min === undefined ? '' : `≥ ${min}`, max === undefined ? '' : `≤ ${max}`].filter((part) => part !== '').join(' and ');
+  return [min === undefined ? '' : `≥ ${min}`, max === undefined ? '' : `≤ ${max}`]
+    .filter((part) => part !== '')
+    .join(' and ');
 }
 
 /**
@@ -85,7 +92,8 @@ export function limitText({ min, max }: { readonly min?: number; readonly max?: 
  * @param path how errors name the list, for example `models.late-arrival.gates`
  */
 export function checkGateSpecs(value: unknown, path: string): readonly GateSpec[] {
-  if (!Array.isArray(value) || value.length === 0) throw specInvalid(path, value, 'it must be a list of at least one gate');
+  if (!Array.isArray(value) || value.length === 0)
+    throw specInvalid(path, value, 'it must be a list of at least one gate');
   const gates = value.map((entry, index) => checkGateSpec(entry, `${path}[${index}]`));
   const names = gates.map(gateName);
   const twice = names.findIndex((name, index) => names.indexOf(name) !== index);
@@ -113,7 +121,13 @@ function checkGateSpec(value: unknown, path: string): GateSpec {
       };
     case 'slices': {
       const metric = fields.oneOf('metric', ['auc', 'log_loss']);
-      return { kind, slice: fields.text('slice'), metric, ...limits(fields, metric), minRows: fields.count('minRows', 1) };
+      return {
+        kind,
+        slice: fields.text('slice'),
+        metric,
+        ...limits(fields, metric),
+        minRows: fields.count('minRows', 1),
+      };
     }
     case 'calibration':
       return { kind, maxEce: fields.number('maxEce', { min: 0, max: 1 }) };

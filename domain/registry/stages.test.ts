@@ -8,23 +8,29 @@ const causes: readonly StageCause[] = ['shadowPassed', 'canaryPassed', 'replaced
 test('exactly the transitions of the table are allowed', () => {
   const allowed = STAGES.flatMap((from) =>
     STAGES.flatMap((to) =>
-      causes.filter((cause) => {
-        try {
-          return nextStage(from, to, { subject: 'm v1', cause }) === to;
-        } catch (error) {
-          expect(error).toMatchObject({ code: 'STAGE_TRANSITION_REFUSED' });
-          return false;
-        }
-      }).map((cause) => `${from} to ${to}: ${cause}`),
+      causes
+        .filter((cause) => {
+          try {
+            return nextStage(from, to, { subject: 'm v1', cause }) === to;
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'STAGE_TRANSITION_REFUSED' });
+            return false;
+          }
+        })
+        .map((cause) => `${from} to ${to}: ${cause}`),
     ),
   );
-  expect(allowed.toSorted()).toEqual(STAGE_TRANSITIONS.map(({ from, to, cause }) => `${from} to ${to}: ${cause}`).toSorted());
+  expect(allowed.toSorted()).toEqual(
+    STAGE_TRANSITIONS.map(({ from, to, cause }) => `${from} to ${to}: ${cause}`).toSorted(),
+  );
 });
 
 test('a version cannot jump over its canary', () => {
   const jump = () => nextStage('staging', 'production', { subject: 'late-arrival v2', cause: 'canaryPassed' });
   expect(jump).toThrow(SerinError);
-  expect(jump).toThrow('late-arrival v2 is in staging and cannot go to production because of "canaryPassed"; from staging it can go to candidate (shadowPassed), archived (rolledBack)');
+  expect(jump).toThrow(
+    'late-arrival v2 is in staging and cannot go to production because of "canaryPassed"; from staging it can go to candidate (shadowPassed), archived (rolledBack)',
+  );
 });
 
 test('an archived version comes back only as the last known good one', () => {

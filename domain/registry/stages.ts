@@ -43,9 +43,20 @@ export function stagesAfter(from: Stage): readonly Stage[] {
  * The stage a version is in after the transition; throws STAGE_TRANSITION_REFUSED, naming the allowed ones.
  * @param subject how a sentence names the version, for example `late-arrival v3`
  */
-export function nextStage(from: Stage, to: Stage, { subject, cause }: { readonly subject: string; readonly cause: StageCause }): Stage {
-  if (STAGE_TRANSITIONS.some((transition) => transition.from === from && transition.to === to && transition.cause === cause)) return to;
-  const allowed = STAGE_TRANSITIONS.filter((transition) => transition.from === from).map((transition) => `${transition.to} (${transition.cause})`);
+export function nextStage(
+  from: Stage,
+  to: Stage,
+  { subject, cause }: { readonly subject: string; readonly cause: StageCause },
+): Stage {
+  if (
+    STAGE_TRANSITIONS.some(
+      (transition) => transition.from === from && transition.to === to && transition.cause === cause,
+    )
+  )
+    return to;
+  const allowed = STAGE_TRANSITIONS.filter((transition) => transition.from === from).map(
+    (transition) => `${transition.to} (${transition.cause})`,
+  );
   throw new SerinError(
     'STAGE_TRANSITION_REFUSED',
     `${subject} is in ${from} and cannot go to ${to} because of "${cause}"; from ${from} it can go to ${allowed.join(', ')}`,

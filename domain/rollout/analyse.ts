@@ -9,7 +9,15 @@ import {
 import type { Moments } from '../statistics/sequential.ts';
 import { effectMoments, foldEvidence, isShare, sumsOf, weightOf } from './analysis-state.ts';
 import type { AnalysisState, MetricState, PhaseCounts } from './analysis-state.ts';
-import type { Analysis, AnalysisPhase, EvidenceBlock, Finding, FindingMetric, ShadowTally, Verdict } from './evidence.ts';
+import type {
+  Analysis,
+  AnalysisPhase,
+  EvidenceBlock,
+  Finding,
+  FindingMetric,
+  ShadowTally,
+  Verdict,
+} from './evidence.ts';
 import { count, intervalText, percent, signedValue } from './finding-text.ts';
 import type { Guardrail, GuardrailMetric, RolloutPolicy, ShadowStage } from './policy.ts';
 
@@ -46,10 +54,16 @@ export function analyse(
   return { state, analysis: { phase, ...conclude(policy, state, phase) } };
 }
 
-function conclude(policy: RolloutPolicy, state: AnalysisState, phase: AnalysisPhase): Pick<Analysis, 'verdict' | 'findings'> {
+function conclude(
+  policy: RolloutPolicy,
+  state: AnalysisState,
+  phase: AnalysisPhase,
+): Pick<Analysis, 'verdict' | 'findings'> {
   switch (phase) {
     case 'shadow':
-      return policy.shadow === null ? { verdict: 'hold', findings: [] } : concludeShadow(policy, policy.shadow, state.shadow);
+      return policy.shadow === null
+        ? { verdict: 'hold', findings: [] }
+        : concludeShadow(policy, policy.shadow, state.shadow);
     case 'watch':
       return concludeWatch(policy, state);
     default:
@@ -59,42 +73,79 @@ function conclude(policy: RolloutPolicy, state: AnalysisState, phase: AnalysisPh
 
 // ---- canary stages ------------------------------------------------------------------------------------------------------
 
-function concludeStage(policy: RolloutPolicy, { counts, metrics }: AnalysisState, phase: AnalysisPhase): Pick<Analysis, 'verdict' | 'findings'> {
+function concludeStage(
+  policy: RolloutPolicy,
+  { counts, metrics }: AnalysisState,
+  phase: AnalysisPhase,
+): Pick<Analysis, 'verdict' | 'findings'> {
   const ratio = judgeRatio(counts, weightOf(policy, phase));
-  const enough = judgeRequests(counts.canaryRequests, policy.stages[Number(phase.slice('stage:'.length))]?.minCanaryRequests ?? Infinity, 'canary requests');
-  const judged = policy.guardrails.map((guardrail) => ({ guardrail, ...judgeGuardrail(policy, guardrail, metrics[guardrail.metric]) }));
+  const enough = judgeRequests(
+    counts.canaryRequests,
+    policy.stages[Number(phase.slice('stage:'.length))]?.minCanaryRequests ?? Infinity,
+    'canary requests',
+  );
+  const judged = policy.guardrails.map((guardrail) => ({
+    guardrail,
+    ...judgeGuardrail(policy, guardrail, metrics[guardrail.metric]),
+  }));
   const findings = [ratio, enough, ...judged.map(({ finding }) => finding)];
   if (judged.some(({ isCatastrophe }) => isCatastrophe)) return { verdict: 'rollback', findings };
   if (ratio.verdict === 'void') return { verdict: 'void', findings };
   if (judged.some(({ finding }) => finding.verdict === 'rollback')) return { verdict: 'rollback', findings };
   const proven = judged.every(({ guardrail, finding }) => !guardrail.required || finding.verdict === 'advance');
-  return { verdict: proven && enough.verdict === 'advance' && ratio.verdict === 'advance' ? 'advance' : 'hold', findings };
+  return {
+    verdict: proven && enough.verdict === 'advance' && ratio.verdict === 'advance' ? 'advance' : 'hold',
+    findings,
+  };
 }
 
 /** Lindon & Malek's Bayes factor of the unit counts against the configured split; void from 1000 on. */
 function judgeRatio({ unitsChampion, unitsCanary }: PhaseCounts, weight: number): Finding {
   const n = unitsChampion + unitsCanary;
   const none = { metric: 'sampleRatio', lower: null, upper: null, margin: null, n } as const;
-  if (n === 0) return { ...none, estimate: null, verdict: 'hold', sentence: 'no unit has been assigned under this weight yet' };
+  if (n === 0)
+    return { ...none, estimate: null, verdict: 'hold', sentence: 'no unit has been assigned under this weight yet' };
   const logBayesFactor = srmLogBayesFactor([unitsChampion, unitsCanary], [1 - weight, weight]);
   const share = unitsCanary / n;
   const seen = `the canary has ${percent(share)} of ${count(n)} units, the route says ${percent(weight)}`;
-  if (logBayesFactor >= SRM_ALARM) return { ...none, estimate: share, verdict: 'void', sentence: `${seen}: the split is broken, nothing can be concluded` };
+  if (logBayesFactor >= SRM_ALARM)
+    return {
+      ...none,
+      estimate: share,
+      verdict: 'void',
+      sentence: `${seen}: the split is broken, nothing can be concluded`,
+    };
   return { ...none, estimate: share, verdict: 'advance', sentence: seen };
 }
 
 function judgeRequests(n: number, least: number, what: string): Finding {
   const verdict: Verdict = n >= least ? 'advance' : 'hold';
-  return { metric: 'requests', estimate: n, lower: null, upper: null, margin: least, n, verdict, sentence: `${count(n)} of ${count(least)} ${what}` };
+  return {
+    metric: 'requests',
+    estimate: n,
+    lower: null,
+    upper: null,
+    margin: least,
+    n,
+    verdict,
+    sentence: `${count(n)} of ${count(least)} ${what}`,
+  };
 }
 
-function judgeGuardrail(policy: RolloutPolicy, guardrail: Guardrail, state: MetricState): { finding: Finding; isCatastrophe: boolean } {
+function judgeGuardrail(
+  policy: RolloutPolicy,
+  guardrail: Guardrail,
+  state: MetricState,
+): { finding: Finding; isCatastrophe: boolean } {
   const { metric, margin, direction } = guardrail;
   const n = state.canaryRequests;
   const moments = effectMoments(state);
   if (moments.n === 0 || n === 0) {
     const sentence = `${metric}: no canary request has been ${metric === 'loss' ? 'labelled' : 'answered'} yet`;
-    return { isCatastrophe: false, finding: { metric, estimate: null, lower: null, upper: null, margin, n, verdict: 'hold', sentence } };
+    return {
+      isCatastrophe: false,
+      finding: { metric, estimate: null, lower: null, upper: null, margin, n, verdict: 'hold', sentence },
+    };
   }
   // A move either way is judged on the side it goes to, which looks at two tails instead of one.
   const sign = direction === 'either' && moments.mean < 0 ? -1 : 1;
@@ -105,10 +156,13 @@ function judgeGuardrail(policy: RolloutPolicy, guardrail: Guardrail, state: Metr
   const lower = asymptoticLowerBound(harm, { alpha, tStar });
   const upper = asymptoticUpperBound(harm, { alpha: policy.alphaAdvance, tStar });
   // Even a canary without a single event shows a rate below the margin only from this many requests on.
-  const least = isShare(metric) ? Math.max(LEAST_FOR_INTERVAL, Math.log(1 / policy.alphaAdvance) / margin) : LEAST_FOR_INTERVAL;
+  const least = isShare(metric)
+    ? Math.max(LEAST_FOR_INTERVAL, Math.log(1 / policy.alphaAdvance) / margin)
+    : LEAST_FOR_INTERVAL;
   const isInside = n >= least && upper < margin;
   const isHarm = n >= LEAST_FOR_INTERVAL && lower > HARM_FLOOR * margin;
-  const isCatastrophe = state.separation !== null && state.separation.log_e >= eProcessThreshold(alpha) && harm.mean > margin;
+  const isCatastrophe =
+    state.separation !== null && state.separation.log_e >= eProcessThreshold(alpha) && harm.mean > margin;
   const verdict: Verdict = isCatastrophe ? 'rollback' : isInside ? 'advance' : isHarm ? 'rollback' : 'hold';
   const ends = sign === 1 ? { lower, upper } : { lower: -upper, upper: -lower };
   const sentence = intervalText({ metric, estimate: moments.mean, ...ends, margin, n });
@@ -143,7 +197,11 @@ function concludeWatch(policy: RolloutPolicy, state: AnalysisState): Pick<Analys
   return { verdict: findings.some(({ verdict }) => verdict === 'rollback') ? 'rollback' : 'hold', findings };
 }
 
-function judgeWatched(policy: RolloutPolicy, { metric, margin }: Guardrail, { metrics, watched }: AnalysisState): Finding {
+function judgeWatched(
+  policy: RolloutPolicy,
+  { metric, margin }: Guardrail,
+  { metrics, watched }: AnalysisState,
+): Finding {
   const reference = metrics[metric].champion;
   const moments = momentsOf(sumsOf(watched, metric));
   const { n } = moments;
@@ -164,16 +222,32 @@ function judgeWatched(policy: RolloutPolicy, { metric, margin }: Guardrail, { me
 // ---- shadow -------------------------------------------------------------------------------------------------------------
 
 /** Both versions answered the same requests, so each limit is judged on one sample, by one-sided sequences. */
-function concludeShadow(policy: RolloutPolicy, stage: ShadowStage, shadow: ShadowTally): Pick<Analysis, 'verdict' | 'findings'> {
+function concludeShadow(
+  policy: RolloutPolicy,
+  stage: ShadowStage,
+  shadow: ShadowTally,
+): Pick<Analysis, 'verdict' | 'findings'> {
   const { pairs, flips, errors, differenceSum, differenceSumSq } = shadow;
-  const limits = [stage.maxErrorRate, stage.maxFlipRate, stage.maxMeanScoreShift].filter((limit) => limit !== undefined).length;
-  const budget = { tStar: policy.targetSampleSize, advance: policy.alphaAdvance, rollback: policy.alphaRollback / limits };
+  const limits = [stage.maxErrorRate, stage.maxFlipRate, stage.maxMeanScoreShift].filter(
+    (limit) => limit !== undefined,
+  ).length;
+  const budget = {
+    tStar: policy.targetSampleSize,
+    advance: policy.alphaAdvance,
+    rollback: policy.alphaRollback / limits,
+  };
   const findings: Finding[] = [judgeRequests(pairs, stage.minRequests, 'requests answered by both')];
   findings.push(judgeLimit('shadowErrors', shareMoments(pairs + errors, errors), stage.maxErrorRate, budget));
-  if (stage.maxFlipRate !== undefined) findings.push(judgeLimit('flips', shareMoments(pairs, flips), stage.maxFlipRate, budget));
+  if (stage.maxFlipRate !== undefined)
+    findings.push(judgeLimit('flips', shareMoments(pairs, flips), stage.maxFlipRate, budget));
   if (stage.maxMeanScoreShift !== undefined) {
     const shift = momentsOf({ n: pairs, sum: differenceSum, sumSq: differenceSumSq });
-    findings.push(judgeLimit('scoreShift', { ...shift, mean: Math.abs(shift.mean) }, stage.maxMeanScoreShift, { ...budget, rollback: budget.rollback / 2 }));
+    findings.push(
+      judgeLimit('scoreShift', { ...shift, mean: Math.abs(shift.mean) }, stage.maxMeanScoreShift, {
+        ...budget,
+        rollback: budget.rollback / 2,
+      }),
+    );
   }
   if (findings.some(({ verdict }) => verdict === 'rollback')) return { verdict: 'rollback', findings };
   return { verdict: findings.every(({ verdict }) => verdict === 'advance') ? 'advance' : 'hold', findings };
@@ -192,15 +266,33 @@ interface Budget {
   readonly rollback: number;
 }
 
-function judgeLimit(metric: FindingMetric, moments: Moments, limit: number, { tStar, advance, rollback }: Budget): Finding {
+function judgeLimit(
+  metric: FindingMetric,
+  moments: Moments,
+  limit: number,
+  { tStar, advance, rollback }: Budget,
+): Finding {
   const { n, mean } = moments;
-  if (n === 0) return { metric, estimate: null, lower: null, upper: null, margin: limit, n, verdict: 'hold', sentence: `${metric}: no request has been mirrored yet` };
+  if (n === 0)
+    return {
+      metric,
+      estimate: null,
+      lower: null,
+      upper: null,
+      margin: limit,
+      n,
+      verdict: 'hold',
+      sentence: `${metric}: no request has been mirrored yet`,
+    };
   const lower = asymptoticLowerBound(moments, { alpha: rollback, tStar });
   const upper = asymptoticUpperBound(moments, { alpha: advance, tStar });
-  const least = metric === 'scoreShift' ? LEAST_FOR_INTERVAL : Math.max(LEAST_FOR_INTERVAL, Math.log(1 / advance) / limit);
-  const verdict: Verdict = n >= LEAST_FOR_INTERVAL && lower > limit ? 'rollback' : n >= least && upper < limit ? 'advance' : 'hold';
-  const sentence = metric === 'scoreShift'
-    ? `mean score differs by ${signedValue(mean)} [${signedValue(lower)}, ${signedValue(upper)}], at most ${limit} is allowed, n = ${count(n)}`
-    : `${metric === 'flips' ? 'flipped labels' : 'shadow errors'} ${percent(mean)} [${percent(Math.max(0, lower))}, ${percent(upper)}], at most ${percent(limit)} is allowed, n = ${count(n)}`;
+  const least =
+    metric === 'scoreShift' ? LEAST_FOR_INTERVAL : Math.max(LEAST_FOR_INTERVAL, Math.log(1 / advance) / limit);
+  const verdict: Verdict =
+    n >= LEAST_FOR_INTERVAL && lower > limit ? 'rollback' : n >= least && upper < limit ? 'advance' : 'hold';
+  const sentence =
+    metric === 'scoreShift'
+      ? `mean score differs by ${signedValue(mean)} [${signedValue(lower)}, ${signedValue(upper)}], at most ${limit} is allowed, n = ${count(n)}`
+      : `${metric === 'flips' ? 'flipped labels' : 'shadow errors'} ${percent(mean)} [${percent(Math.max(0, lower))}, ${percent(upper)}], at most ${percent(limit)} is allowed, n = ${count(n)}`;
   return { metric, estimate: mean, lower, upper, margin: limit, n, verdict, sentence };
 }

@@ -1,4 +1,11 @@
-import { ateInitial, ateStep, bernoulliEProcess, mergeMoments, momentsOf, NO_MOMENTS } from '../statistics/sequential.ts';
+import {
+  ateInitial,
+  ateStep,
+  bernoulliEProcess,
+  mergeMoments,
+  momentsOf,
+  NO_MOMENTS,
+} from '../statistics/sequential.ts';
 import type { AteState, BernoulliEProcessState, Moments, ValueSums } from '../statistics/sequential.ts';
 import { mergeShadows, mergeTallies, NO_SHADOW, NO_TALLY } from './evidence.ts';
 import type { AnalysisPhase, ArmTally, EvidenceBlock, ShadowTally } from './evidence.ts';
@@ -38,7 +45,12 @@ export interface AnalysisState {
 
 export const INITIAL_ANALYSIS: AnalysisState = {
   counts: { phase: null, canaryRequests: 0, unitsChampion: 0, unitsCanary: 0 },
-  metrics: { errors: initialMetric('errors'), slow: initialMetric('slow'), positives: initialMetric('positives'), loss: initialMetric('loss') },
+  metrics: {
+    errors: initialMetric('errors'),
+    slow: initialMetric('slow'),
+    positives: initialMetric('positives'),
+    loss: initialMetric('loss'),
+  },
   shadow: NO_SHADOW,
   watched: NO_TALLY,
 };
@@ -55,18 +67,29 @@ function initialMetric(metric: GuardrailMetric): MetricState {
 }
 
 /** Adds one block to what is known. O(1): no earlier block is looked at again. */
-export function foldEvidence(policy: RolloutPolicy, state: AnalysisState, block: EvidenceBlock, phase: AnalysisPhase): AnalysisState {
+export function foldEvidence(
+  policy: RolloutPolicy,
+  state: AnalysisState,
+  block: EvidenceBlock,
+  phase: AnalysisPhase,
+): AnalysisState {
   const fold = (metric: GuardrailMetric) => foldMetric(state.metrics[metric], metric, block);
   return {
     counts: foldCounts(policy, state.counts, block, phase),
     metrics: { errors: fold('errors'), slow: fold('slow'), positives: fold('positives'), loss: fold('loss') },
     shadow: mergeShadows(state.shadow, block.shadow),
     // At full weight the version is the champion, under whichever name its nodes counted.
-    watched: block.weight === 1 ? mergeTallies(state.watched, mergeTallies(block.champion, block.canary)) : state.watched,
+    watched:
+      block.weight === 1 ? mergeTallies(state.watched, mergeTallies(block.champion, block.canary)) : state.watched,
   };
 }
 
-function foldCounts(policy: RolloutPolicy, counts: PhaseCounts, block: EvidenceBlock, phase: AnalysisPhase): PhaseCounts {
+function foldCounts(
+  policy: RolloutPolicy,
+  counts: PhaseCounts,
+  block: EvidenceBlock,
+  phase: AnalysisPhase,
+): PhaseCounts {
   const since = counts.phase === phase ? counts : { phase, canaryRequests: 0, unitsChampion: 0, unitsCanary: 0 };
   // Late rows of the weight before would look like a wrong split under this one.
   if (block.weight !== weightOf(policy, phase)) return since;
@@ -139,4 +162,3 @@ export function effectMoments({ effect, sumSq, spread }: MetricState): Moments {
 export function isShare(metric: GuardrailMetric): boolean {
   return metric !== 'loss';
 }
-

@@ -8,7 +8,9 @@ test('hashes are those of the reference, for every length of tail and beyond ASC
 });
 
 test('buckets are those of the golden file', () => {
-  expect(golden.buckets.map(({ salt, unit }) => bucketOf(salt, unit))).toEqual(golden.buckets.map(({ bucket }) => bucket));
+  expect(golden.buckets.map(({ salt, unit }) => bucketOf(salt, unit))).toEqual(
+    golden.buckets.map(({ bucket }) => bucket),
+  );
 });
 
 test('a lone surrogate hashes as the replacement character, as in encoders', () => {
@@ -29,7 +31,9 @@ test('a higher weight keeps every unit that is with the canary already', () => {
 
 test('a weight gives the canary its share of the units, exactly over the buckets', () => {
   for (const weight of [0, 0.01, 5, 12.34, 29, 57.99, 100]) {
-    const canary = Array.from({ length: BUCKETS }, (_, bucket) => armOf(bucket, weight)).filter((arm) => arm === 'canary').length;
+    const canary = Array.from({ length: BUCKETS }, (_, bucket) => armOf(bucket, weight)).filter(
+      (arm) => arm === 'canary',
+    ).length;
     expect([weight, canary]).toEqual([weight, Math.round(weight * 100)]);
   }
 });

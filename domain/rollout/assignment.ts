@@ -44,7 +44,8 @@ export function murmur3(text: string): number {
     }
     for (let k = bytes - 1; k >= 0; k--) {
       // The leading byte carries the length of the sequence, the others the mark 10xxxxxx.
-      const byte = bytes === 1 ? code : k === bytes - 1 ? LEADS[bytes]! | (code >>> (6 * k)) : 0x80 | ((code >>> (6 * k)) & 0x3f);
+      const byte =
+        bytes === 1 ? code : k === bytes - 1 ? LEADS[bytes]! | (code >>> (6 * k)) : 0x80 | ((code >>> (6 * k)) & 0x3f);
       block |= byte << (8 * (length & 3));
       length++;
       if ((length & 3) === 0) {

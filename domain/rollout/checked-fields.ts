@@ -2,7 +2,9 @@ import { SerinError } from '../errors.ts';
 
 /** The first thing wrong with a spec: the field, its value, the rule it breaks. */
 export function specInvalid(path: string, value: unknown, rule: string): SerinError {
-  return new SerinError('SPEC_INVALID', `${path} is ${shown(value)}; ${rule}`, { fields: { field: path, value: value ?? null, rule } });
+  return new SerinError('SPEC_INVALID', `${path} is ${shown(value)}; ${rule}`, {
+    fields: { field: path, value: value ?? null, rule },
+  });
 }
 
 function shown(value: unknown): string {
@@ -18,9 +20,15 @@ export class CheckedFields {
   readonly #values: Readonly<Record<string, unknown>>;
 
   constructor(value: unknown, path: string, known: readonly string[]) {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw specInvalid(path, value, 'it must be an object');
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw specInvalid(path, value, 'it must be an object');
     for (const name of Object.keys(value)) {
-      if (!known.includes(name)) throw specInvalid(`${path}.${name}`, (value as Record<string, unknown>)[name], `there is no such field; the fields are ${known.join(', ')}`);
+      if (!known.includes(name))
+        throw specInvalid(
+          `${path}.${name}`,
+          (value as Record<string, unknown>)[name],
+          `there is no such field; the fields are ${known.join(', ')}`,
+        );
     }
     this.path = path;
     this.#values = value as Record<string, unknown>;
@@ -42,7 +50,10 @@ export class CheckedFields {
     const value = this.#values[name];
     const inside = typeof value === 'number' && (exclusive ? value > min && value < max : value >= min && value <= max);
     if (!inside) {
-      const range = max === Infinity ? `${exclusive ? 'above' : 'at least'} ${min}` : `${exclusive ? 'strictly ' : ''}between ${min} and ${max}`;
+      const range =
+        max === Infinity
+          ? `${exclusive ? 'above' : 'at least'} ${min}`
+          : `${exclusive ? 'strictly ' : ''}between ${min} and ${max}`;
       throw specInvalid(this.at(name), value, `it must be a number ${range}`);
     }
     return value as number;
@@ -50,21 +61,27 @@ export class CheckedFields {
 
   count(name: string, min: number): number {
     const value = this.#values[name];
-    if (!Number.isSafeInteger(value) || (value as number) < min) throw specInvalid(this.at(name), value, `it must be a whole number of at least ${min}`);
+    if (!Number.isSafeInteger(value) || (value as number) < min)
+      throw specInvalid(this.at(name), value, `it must be a whole number of at least ${min}`);
     return value as number;
   }
 
   durationMs(name: string, min = 0): number {
     const value = this.#values[name];
     if (!Number.isSafeInteger(value) || (value as number) < min || (value as number) > MAX_DURATION_MS) {
-      throw specInvalid(this.at(name), value, `it must be a whole number of milliseconds from ${min} to ${MAX_DURATION_MS} (a year)`);
+      throw specInvalid(
+        this.at(name),
+        value,
+        `it must be a whole number of milliseconds from ${min} to ${MAX_DURATION_MS} (a year)`,
+      );
     }
     return value as number;
   }
 
   text(name: string): string {
     const value = this.#values[name];
-    if (typeof value !== 'string' || value === '') throw specInvalid(this.at(name), value, 'it must be a text that is not empty');
+    if (typeof value !== 'string' || value === '')
+      throw specInvalid(this.at(name), value, 'it must be a text that is not empty');
     return value;
   }
 

@@ -5,7 +5,13 @@ import { approver, aSpec, author, command, DIGEST, operator, SECOND, viewer } fr
 import { COMMANDS } from './state.ts';
 import type { AwaitingApproval, Ramping, RolloutPhase, RolloutState } from './state.ts';
 
-const underway = { startedAt: 0, endsAt: 600 * SECOND, acknowledgedEpoch: 3, weightPercent: 20, rampStartedAt: 10 * SECOND };
+const underway = {
+  startedAt: 0,
+  endsAt: 600 * SECOND,
+  acknowledgedEpoch: 3,
+  weightPercent: 20,
+  rampStartedAt: 10 * SECOND,
+};
 const ramping: Ramping = {
   phase: 'ramping',
   ...underway,
@@ -34,9 +40,24 @@ const states: Record<RolloutPhase, RolloutState> = {
   awaitingApproval: awaiting,
   paused: { phase: 'paused', resumeTo: ramping, pausedAt: 0, reason: 'lunch' },
   frozen: { phase: 'frozen', resumeTo: ramping, pausedAt: 0, reason: 'incident' },
-  watching: { phase: 'watching', startedAt: 0, acknowledgedEpoch: 4, promotedAt: 0, clockStartedAt: 0, deadlineAt: 99, verdict: 'hold' },
+  watching: {
+    phase: 'watching',
+    startedAt: 0,
+    acknowledgedEpoch: 4,
+    promotedAt: 0,
+    clockStartedAt: 0,
+    deadlineAt: 99,
+    verdict: 'hold',
+  },
   promoted: { phase: 'promoted', promotedAt: 0, endedAt: 1 },
-  rollingBack: { phase: 'rollingBack', reason: 'harm', since: 0, acknowledgedEpoch: 4, afterPromotion: false, failed: false },
+  rollingBack: {
+    phase: 'rollingBack',
+    reason: 'harm',
+    since: 0,
+    acknowledgedEpoch: 4,
+    afterPromotion: false,
+    failed: false,
+  },
   rolledBack: { phase: 'rolledBack', reason: 'harm', endedAt: 1 },
 };
 const everyRole = { id: 'root', roles: ['engineer', 'approver', 'operator', 'admin'] };
@@ -60,7 +81,8 @@ test('each phase takes exactly the commands of the table, from someone with ever
 
 test('a viewer can command nothing', () => {
   for (const state of Object.values(states)) {
-    for (const type of COMMANDS) expect(refusalOf(aSpec(), state, command(type, viewer, 40, DIGEST))).toBeInstanceOf(SerinError);
+    for (const type of COMMANDS)
+      expect(refusalOf(aSpec(), state, command(type, viewer, 40, DIGEST))).toBeInstanceOf(SerinError);
   }
 });
 
@@ -70,7 +92,12 @@ test.each([
   ['for older evidence', awaiting, command('approve', approver, 40, 'sha256:older'), 'APPROVAL_STALE'],
   ['without evidence', awaiting, command('approve', approver, 40), 'APPROVAL_STALE'],
   ['after it expired', awaiting, command('approve', approver, 66, DIGEST), 'COMMAND_REFUSED'],
-  ['a second time', { ...awaiting, approvals: [{ actorId: 'grace', at: 0, reason: 'fine' }] }, command('approve', approver, 40, DIGEST), 'COMMAND_REFUSED'],
+  [
+    'a second time',
+    { ...awaiting, approvals: [{ actorId: 'grace', at: 0, reason: 'fine' }] },
+    command('approve', approver, 40, DIGEST),
+    'COMMAND_REFUSED',
+  ],
   ['of a stage that does not wait', ramping, command('approve', approver, 40, DIGEST), 'COMMAND_REFUSED'],
   ['of a rollout that is over', states.promoted, command('approve', approver, 40, DIGEST), 'ROLLOUT_ENDED'],
 ] as const)('an approval %s is refused', (_, state, given, code) => {
@@ -87,7 +114,9 @@ test('the author may reject and abort their own version', () => {
 });
 
 test('a broken sample ratio cannot be skipped', () => {
-  expect(refusalOf(aSpec(), { ...ramping, verdict: 'void' }, command('skip', operator, 40))?.code).toBe('COMMAND_REFUSED');
+  expect(refusalOf(aSpec(), { ...ramping, verdict: 'void' }, command('skip', operator, 40))?.code).toBe(
+    'COMMAND_REFUSED',
+  );
 });
 
 test('a skip into an approval needs evidence to approve', () => {
@@ -96,7 +125,9 @@ test('a skip into an approval needs evidence to approve', () => {
 });
 
 test('a command needs a reason', () => {
-  expect(refusalOf(aSpec(), ramping, { ...command('abort', operator, 40), reason: ' ' })?.message).toContain('needs a reason');
+  expect(refusalOf(aSpec(), ramping, { ...command('abort', operator, 40), reason: ' ' })?.message).toContain(
+    'needs a reason',
+  );
 });
 
 test('a refusal says what is taken instead', () => {

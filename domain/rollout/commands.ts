@@ -1,7 +1,14 @@
 import { SerinError } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { ApprovalRule } from './policy.ts';
-import type { AwaitingApproval, CommandType, RolloutCommand, RolloutPhase, RolloutSpec, RolloutState } from './state.ts';
+import type {
+  AwaitingApproval,
+  CommandType,
+  RolloutCommand,
+  RolloutPhase,
+  RolloutSpec,
+  RolloutState,
+} from './state.ts';
 
 /**
  * Who may give which command. Stopping is open to everyone who works on models, moving forward is not. `approve` and
@@ -47,7 +54,10 @@ export function refusalOf(spec: RolloutSpec, state: RolloutState, command: Rollo
     );
   }
   if (command.reason.trim() === '') {
-    return refused('COMMAND_REFUSED', `"${command.type}" needs a reason for the record; give one`, { command: command.type, rule: 'reason' });
+    return refused('COMMAND_REFUSED', `"${command.type}" needs a reason for the record; give one`, {
+      command: command.type,
+      rule: 'reason',
+    });
   }
   if (state.phase === 'awaitingApproval' && (command.type === 'approve' || command.type === 'reject')) {
     return approvalRefusal(spec, state, command, approvalRuleOf(spec, state.stage));
@@ -68,16 +78,24 @@ function approvalRefusal(
   command: RolloutCommand,
   rule: ApprovalRule | null,
 ): SerinError | null {
-  if (rule === null || !command.actor.roles.includes(rule.role)) return lacksRole(command, rule === null ? [] : [rule.role]);
+  if (rule === null || !command.actor.roles.includes(rule.role))
+    return lacksRole(command, rule === null ? [] : [rule.role]);
   if (command.type === 'reject') return null;
   if (command.actor.id === spec.author) {
-    return refused('APPROVAL_BY_AUTHOR', `${command.actor.id} made ${spec.model} v${spec.version} and cannot approve it; ask another ${rule.role}`, {
-      actor: command.actor.id,
-      author: spec.author,
-    });
+    return refused(
+      'APPROVAL_BY_AUTHOR',
+      `${command.actor.id} made ${spec.model} v${spec.version} and cannot approve it; ask another ${rule.role}`,
+      {
+        actor: command.actor.id,
+        author: spec.author,
+      },
+    );
   }
   if (command.at >= state.expiresAt) {
-    return refused('COMMAND_REFUSED', 'the request for approval has expired; wait for the next one or skip', { expiresAt: state.expiresAt, at: command.at });
+    return refused('COMMAND_REFUSED', 'the request for approval has expired; wait for the next one or skip', {
+      expiresAt: state.expiresAt,
+      at: command.at,
+    });
   }
   if (command.evidenceDigest !== state.evidenceDigest) {
     return refused(
@@ -99,23 +117,35 @@ function approvalRefusal(
 function skipRefusal(spec: RolloutSpec, state: RolloutState): SerinError | null {
   if (state.phase !== 'shadowing' && state.phase !== 'ramping') return null;
   if (state.verdict === 'void') {
-    return refused('COMMAND_REFUSED', 'the sample ratio does not match the route, so traffic does not rise; find out why, or abort', { verdict: 'void' });
+    return refused(
+      'COMMAND_REFUSED',
+      'the sample ratio does not match the route, so traffic does not rise; find out why, or abort',
+      { verdict: 'void' },
+    );
   }
   const next = state.phase === 'shadowing' ? 0 : state.stage + 1;
   if (approvalRuleOf(spec, next) !== null && state.evidenceDigest === null) {
-    return refused('COMMAND_REFUSED', 'the next stage needs an approval and there is no evidence yet to approve; wait for the first look', { stage: next });
+    return refused(
+      'COMMAND_REFUSED',
+      'the next stage needs an approval and there is no evidence yet to approve; wait for the first look',
+      { stage: next },
+    );
   }
   return null;
 }
 
 function lacksRole(command: RolloutCommand, roles: readonly string[]): SerinError {
   const held = command.actor.roles.length === 0 ? 'no role' : command.actor.roles.join(', ');
-  return refused('FORBIDDEN', `"${command.type}" needs one of the roles ${roles.join(', ')}; ${command.actor.id} has ${held}`, {
-    command: command.type,
-    actor: command.actor.id,
-    required: roles,
-    held: command.actor.roles,
-  });
+  return refused(
+    'FORBIDDEN',
+    `"${command.type}" needs one of the roles ${roles.join(', ')}; ${command.actor.id} has ${held}`,
+    {
+      command: command.type,
+      actor: command.actor.id,
+      required: roles,
+      held: command.actor.roles,
+    },
+  );
 }
 
 function refused(code: ErrorCode, detail: string, fields: Record<string, unknown>): SerinError {

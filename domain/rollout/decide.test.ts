@@ -4,7 +4,18 @@ import { COMMANDS_BY_PHASE } from './commands.ts';
 import { decide } from './decide.ts';
 import type { Verdict } from './evidence.ts';
 import { DEADLINE_POLICIES } from './policy.ts';
-import { approver, aSpec, author, command, DIGEST, evidence, operator, SECOND, secondApprover, viewer } from './rollout-fixtures.ts';
+import {
+  approver,
+  aSpec,
+  author,
+  command,
+  DIGEST,
+  evidence,
+  operator,
+  SECOND,
+  secondApprover,
+  viewer,
+} from './rollout-fixtures.ts';
 import { analysisPhaseOf, canaryWeightPercent, COMMANDS, isFinal, nextWakeAt, PLANNED } from './state.ts';
 import type { CommandType, Effect, RolloutEvent, RolloutSpec, RolloutState } from './state.ts';
 
@@ -25,7 +36,11 @@ function play(spec: RolloutSpec, events: readonly RolloutEvent[], from: RolloutS
 }
 
 const started: RolloutEvent = { type: 'Started', at: 0 };
-const acknowledged = (epoch: number, seconds: number): RolloutEvent => ({ type: 'NodesAcknowledged', epoch, at: seconds * SECOND });
+const acknowledged = (epoch: number, seconds: number): RolloutEvent => ({
+  type: 'NodesAcknowledged',
+  epoch,
+  at: seconds * SECOND,
+});
 const timer = (seconds: number): RolloutEvent => ({ type: 'TimerFired', at: seconds * SECOND });
 
 const toShadow = [started, acknowledged(1, 1)];
@@ -83,7 +98,12 @@ test('harm on the canary takes its traffic away and archives the version once al
 });
 
 test('harm in the watch brings the last known good version back', () => {
-  const { state, effects } = play(aSpec(), [...toWatch, acknowledged(4, 41), evidence('watch', 'rollback', 50), acknowledged(5, 51)]);
+  const { state, effects } = play(aSpec(), [
+    ...toWatch,
+    acknowledged(4, 41),
+    evidence('watch', 'rollback', 50),
+    acknowledged(5, 51),
+  ]);
   expect(state.phase).toBe('rolledBack');
   expect(orders(effects).slice(-2)).toEqual(['RouteToLastKnownGood', 'version to archived']);
 });
@@ -138,14 +158,24 @@ test('a rejection rolls back and names who said no', () => {
 
 test('two of two approvers must be two people', () => {
   const [five, twenty, all] = aSpec().policy.stages;
-  const spec = aSpec({ stages: [five!, twenty!, { ...all!, approval: { role: 'approver', count: 2, expiresMs: 30_000 } }] });
-  const one = play(spec, [...toApproval, command('approve', approver, 38, DIGEST), command('approve', approver, 39, DIGEST)]);
+  const spec = aSpec({
+    stages: [five!, twenty!, { ...all!, approval: { role: 'approver', count: 2, expiresMs: 30_000 } }],
+  });
+  const one = play(spec, [
+    ...toApproval,
+    command('approve', approver, 38, DIGEST),
+    command('approve', approver, 39, DIGEST),
+  ]);
   expect(one.state).toMatchObject({ phase: 'awaitingApproval', approvals: [{ actorId: 'grace' }] });
   expect(play(spec, [command('approve', secondApprover, 40, DIGEST)], one.state).state.phase).toBe('watching');
 });
 
 test('an approved stage waits while the evidence no longer says advance, and moves when it does again', () => {
-  const doubtful = play(aSpec(), [...toApproval, evidence('stage:1', 'void', 38), command('approve', approver, 40, DIGEST)]);
+  const doubtful = play(aSpec(), [
+    ...toApproval,
+    evidence('stage:1', 'void', 38),
+    command('approve', approver, 40, DIGEST),
+  ]);
   expect(doubtful.state).toMatchObject({ phase: 'awaitingApproval', approvals: [{ actorId: 'grace' }] });
   expect(orders(doubtful.effects)).not.toContain('Promote');
   expect(play(aSpec(), [evidence('stage:1', 'advance', 42)], doubtful.state).state.phase).toBe('watching');
@@ -178,7 +208,9 @@ test.each([
 test('a held stage still advances when the evidence comes at last', () => {
   const held = play(aSpec({ onDeadline: 'hold' }), [...toFirstStage, timer(73)]);
   expect(held.state).toMatchObject({ phase: 'ramping', deadlineAt: null });
-  expect(play(aSpec({ onDeadline: 'hold' }), [evidence('stage:0', 'advance', 200)], held.state).state).toMatchObject({ stage: 1 });
+  expect(play(aSpec({ onDeadline: 'hold' }), [evidence('stage:0', 'advance', 200)], held.state).state).toMatchObject({
+    stage: 1,
+  });
 });
 
 test('after a person was asked and resumes, the stage has its whole time again', () => {
@@ -196,31 +228,54 @@ test('a pause keeps the weight, does not count as time, and good evidence does n
   expect(paused.state.phase).toBe('paused');
   expect(canaryWeightPercent(paused.state)).toBe(5);
   const { state } = play(aSpec(), [command('resume', operator, 50)], paused.state);
-  expect(state).toMatchObject({ phase: 'ramping', weightPercent: 5, clockStartedAt: 43 * SECOND, deadlineAt: 103 * SECOND, verdict: 'hold' });
+  expect(state).toMatchObject({
+    phase: 'ramping',
+    weightPercent: 5,
+    clockStartedAt: 43 * SECOND,
+    deadlineAt: 103 * SECOND,
+    verdict: 'hold',
+  });
 });
 
 test('a paused rollout still rolls back on harm; a frozen one only when a person says so', () => {
-  expect(play(aSpec(), [...toFirstStage, command('pause', operator, 20), evidence('stage:0', 'rollback', 21)]).state.phase).toBe('rollingBack');
+  expect(
+    play(aSpec(), [...toFirstStage, command('pause', operator, 20), evidence('stage:0', 'rollback', 21)]).state.phase,
+  ).toBe('rollingBack');
   const frozen = play(aSpec(), [...toFirstStage, command('freeze', operator, 20), evidence('stage:0', 'rollback', 21)]);
   expect(frozen.state.phase).toBe('frozen');
   expect(play(aSpec(), [command('abort', operator, 22)], frozen.state).state.phase).toBe('rollingBack');
 });
 
 test('a pause before the nodes have acknowledged starts the clock at the pause', () => {
-  const { state } = play(aSpec(), [...toShadow, evidence('shadow', 'advance', 12), command('pause', operator, 13), acknowledged(2, 14), command('resume', operator, 20)]);
+  const { state } = play(aSpec(), [
+    ...toShadow,
+    evidence('shadow', 'advance', 12),
+    command('pause', operator, 13),
+    acknowledged(2, 14),
+    command('resume', operator, 20),
+  ]);
   expect(state).toMatchObject({ phase: 'ramping', clockStartedAt: 20 * SECOND });
 });
 
 test('a skip moves on without the evidence but not without the approval', () => {
   const skipped = play(aSpec(), [...toFirstStage, evidence('stage:0', 'hold', 14), command('skip', operator, 15)]);
   expect(skipped.state).toMatchObject({ phase: 'ramping', stage: 1, weightPercent: 20 });
-  const asking = play(aSpec(), [acknowledged(3, 16), evidence('stage:1', 'hold', 17), command('skip', operator, 18)], skipped.state);
+  const asking = play(
+    aSpec(),
+    [acknowledged(3, 16), evidence('stage:1', 'hold', 17), command('skip', operator, 18)],
+    skipped.state,
+  );
   expect(asking.state).toMatchObject({ phase: 'awaitingApproval', evidenceWaived: true });
   expect(play(aSpec(), [command('approve', approver, 19, DIGEST)], asking.state).state.phase).toBe('watching');
 });
 
 test('a route that cannot be set rolls the version back', () => {
-  const failed: RolloutEvent = { type: 'EffectFailed', effect: 'SetRoute', detail: 'the epoch has moved on', at: 13 * SECOND };
+  const failed: RolloutEvent = {
+    type: 'EffectFailed',
+    effect: 'SetRoute',
+    detail: 'the epoch has moved on',
+    at: 13 * SECOND,
+  };
   expect(play(aSpec(), [...toShadow, evidence('shadow', 'advance', 12), failed]).state).toMatchObject({
     phase: 'rollingBack',
     reason: 'the route could not be set: the epoch has moved on',
@@ -228,7 +283,12 @@ test('a route that cannot be set rolls the version back', () => {
 });
 
 test('a rollback order that fails is given again and the rollout does not end before it went through', () => {
-  const failed: RolloutEvent = { type: 'EffectFailed', effect: 'SetRoute', detail: 'the database is away', at: 21 * SECOND };
+  const failed: RolloutEvent = {
+    type: 'EffectFailed',
+    effect: 'SetRoute',
+    detail: 'the database is away',
+    at: 21 * SECOND,
+  };
   const aborted = play(aSpec(), [...toFirstStage, command('abort', operator, 20), failed, acknowledged(9, 22)]);
   expect(aborted.state).toMatchObject({ phase: 'rollingBack', failed: true });
   const again = play(aSpec(), [timer(80)], aborted.state);
@@ -237,7 +297,12 @@ test('a rollback order that fails is given again and the rollout does not end be
 });
 
 test('a promotion that fails leaves the champion where it is', () => {
-  const failed: RolloutEvent = { type: 'EffectFailed', effect: 'Promote', detail: 'the epoch has moved on', at: 41 * SECOND };
+  const failed: RolloutEvent = {
+    type: 'EffectFailed',
+    effect: 'Promote',
+    detail: 'the epoch has moved on',
+    at: 41 * SECOND,
+  };
   const { effects } = play(aSpec(), [...toWatch, failed]);
   expect(orders(effects)).not.toContain('RouteToLastKnownGood');
   expect(orders(effects).at(-1)).toBe('championOnly');
@@ -248,26 +313,57 @@ test('a promotion that fails leaves the champion where it is', () => {
 const actors = [author, approver, secondApprover, operator, viewer];
 
 /** One step of a random history: how much time passes and what happens then. A mild one has a chance to reach the end. */
-function stepOf(verdicts: readonly Verdict[], commands: readonly CommandType[], { failures, maxSeconds }: { failures: number; maxSeconds: number }) {
-  const evidenceStep = fc.record({ kind: fc.constant('evidence' as const), verdict: fc.constantFrom(...verdicts), stale: fc.nat(9).map((n) => n === 0) });
-  const commandStep = fc.record({ kind: fc.constant('command' as const), type: fc.constantFrom(...commands), actor: fc.constantFrom(...actors), current: fc.nat(4).map((n) => n > 0) });
+function stepOf(
+  verdicts: readonly Verdict[],
+  commands: readonly CommandType[],
+  { failures, maxSeconds }: { failures: number; maxSeconds: number },
+) {
+  const evidenceStep = fc.record({
+    kind: fc.constant('evidence' as const),
+    verdict: fc.constantFrom(...verdicts),
+    stale: fc.nat(9).map((n) => n === 0),
+  });
+  const commandStep = fc.record({
+    kind: fc.constant('command' as const),
+    type: fc.constantFrom(...commands),
+    actor: fc.constantFrom(...actors),
+    current: fc.nat(4).map((n) => n > 0),
+  });
   const failedStep = fc.record({
     kind: fc.constant('failed' as const),
-    effect: fc.constantFrom<Effect['type']>('SetRoute', 'Promote', 'RouteToLastKnownGood', 'TransitionStage', 'RecordDecision', 'NotifyApprovers'),
+    effect: fc.constantFrom<Effect['type']>(
+      'SetRoute',
+      'Promote',
+      'RouteToLastKnownGood',
+      'TransitionStage',
+      'RecordDecision',
+      'NotifyApprovers',
+    ),
   });
   return fc.record({
     seconds: fc.integer({ min: 0, max: maxSeconds }),
     what: fc.oneof(
       { weight: 12, arbitrary: evidenceStep },
-      { weight: 8, arbitrary: fc.record({ kind: fc.constant('acknowledged' as const), older: fc.nat(3).map((n) => n === 0) }) },
+      {
+        weight: 8,
+        arbitrary: fc.record({ kind: fc.constant('acknowledged' as const), older: fc.nat(3).map((n) => n === 0) }),
+      },
       { weight: 2, arbitrary: fc.record({ kind: fc.constant('timer' as const) }) },
       { weight: 8, arbitrary: commandStep },
       { weight: failures, arbitrary: failedStep },
     ),
   });
 }
-const mildStep = stepOf(['advance', 'advance', 'advance', 'hold'], ['approve', 'approve', 'approve', 'resume', 'resume', 'skip', 'pause'], { failures: 0, maxSeconds: 9 });
-const wildStep = stepOf(['advance', 'advance', 'advance', 'hold', 'void', 'rollback'], [...COMMANDS, 'approve', 'resume', 'skip'], { failures: 1, maxSeconds: 45 });
+const mildStep = stepOf(
+  ['advance', 'advance', 'advance', 'hold'],
+  ['approve', 'approve', 'approve', 'resume', 'resume', 'skip', 'pause'],
+  { failures: 0, maxSeconds: 9 },
+);
+const wildStep = stepOf(
+  ['advance', 'advance', 'advance', 'hold', 'void', 'rollback'],
+  [...COMMANDS, 'approve', 'resume', 'skip'],
+  { failures: 1, maxSeconds: 45 },
+);
 const history = fc.oneof(fc.array(mildStep, { minLength: 40, maxLength: 80 }), fc.array(wildStep, { maxLength: 60 }));
 type Step = typeof wildStep extends fc.Arbitrary<infer T> ? T : never;
 
@@ -322,7 +418,9 @@ test('every random history keeps the laws of a rollout, and ends', () => {
         expect(JSON.stringify(state)).toBe(before);
         checkStep(spec, state, event, decision.state, decision.effects);
         expect(JSON.stringify(decide(spec, state, event))).toBe(JSON.stringify(decision));
-        epoch += decision.effects.filter(({ type }) => type === 'SetRoute' || type === 'Promote' || type === 'RouteToLastKnownGood').length;
+        epoch += decision.effects.filter(
+          ({ type }) => type === 'SetRoute' || type === 'Promote' || type === 'RouteToLastKnownGood',
+        ).length;
         promotions += decision.effects.filter(({ type }) => type === 'Promote').length;
         state = decision.state;
       }
@@ -344,17 +442,34 @@ test('every random history keeps the laws of a rollout, and ends', () => {
   expect(ends.get('rolledBack') ?? 0).toBeGreaterThan(500);
 }, 60_000);
 
-function checkStep(spec: RolloutSpec, before: RolloutState, event: RolloutEvent, after: RolloutState, effects: readonly Effect[]): void {
+function checkStep(
+  spec: RolloutSpec,
+  before: RolloutState,
+  event: RolloutEvent,
+  after: RolloutState,
+  effects: readonly Effect[],
+): void {
   const [from, to] = [canaryWeightPercent(before), canaryWeightPercent(after)];
   expect(to).toBeGreaterThanOrEqual(0);
   expect(to).toBeLessThanOrEqual(100);
   if (isFinal(before)) expect([after, effects.filter(({ type }) => type !== 'RecordDecision')]).toEqual([before, []]);
   if (to > from) checkRise(spec, before, event, to);
-  if (event.type === 'abort' && before.phase !== 'rollingBack' && !isFinal(before) && event.actor.roles.includes('operator')) {
+  if (
+    event.type === 'abort' &&
+    before.phase !== 'rollingBack' &&
+    !isFinal(before) &&
+    event.actor.roles.includes('operator')
+  ) {
     expect(after.phase).toBe('rollingBack');
   }
   if (isFinal(after) && !isFinal(before)) expect(['rollingBack', 'watching']).toContain(before.phase);
-  const weights = effects.flatMap((effect) => (effect.type === 'SetRoute' ? [effect.route.kind === 'canary' ? effect.route.weightPercent : 0] : effect.type === 'Promote' ? [100] : []));
+  const weights = effects.flatMap((effect) =>
+    effect.type === 'SetRoute'
+      ? [effect.route.kind === 'canary' ? effect.route.weightPercent : 0]
+      : effect.type === 'Promote'
+        ? [100]
+        : [],
+  );
   // The state and the last order to the route say the same weight.
   if (weights.length > 0) expect(weights.at(-1)).toBe(to);
   else if (after.phase !== 'rollingBack' && after.phase !== 'rolledBack') expect(to).toBe(from);
@@ -369,18 +484,32 @@ function checkRise(spec: RolloutSpec, before: RolloutState, event: RolloutEvent,
     if (event.type === 'approve') people.add(event.actor.id);
     expect(people.size).toBeGreaterThanOrEqual(rule?.count ?? 0);
     expect(people.has(spec.author)).toBe(false);
-    if (event.type === 'approve') expect(before.verdict === 'advance' || (before.evidenceWaived && before.verdict !== 'void')).toBe(true);
+    if (event.type === 'approve')
+      expect(before.verdict === 'advance' || (before.evidenceWaived && before.verdict !== 'void')).toBe(true);
     else expect(event).toMatchObject({ type: 'EvidenceArrived' });
-    if (event.type === 'EvidenceArrived') expect(['advance', before.evidenceWaived ? 'hold' : 'advance']).toContain(event.analysis.verdict);
+    if (event.type === 'EvidenceArrived')
+      expect(['advance', before.evidenceWaived ? 'hold' : 'advance']).toContain(event.analysis.verdict);
     return;
   }
   expect(rule).toBeUndefined();
   if (event.type === 'skip') expect(before).not.toMatchObject({ verdict: 'void' });
-  else expect(event).toMatchObject({ type: 'EvidenceArrived', analysis: { verdict: 'advance', phase: analysisPhaseOf(before) } });
+  else
+    expect(event).toMatchObject({
+      type: 'EvidenceArrived',
+      analysis: { verdict: 'advance', phase: analysisPhaseOf(before) },
+    });
 }
 
 test('every phase with traffic to take back takes an abort', () => {
-  for (const phase of ['planned', 'shadowing', 'ramping', 'awaitingApproval', 'paused', 'frozen', 'watching'] as const) {
+  for (const phase of [
+    'planned',
+    'shadowing',
+    'ramping',
+    'awaitingApproval',
+    'paused',
+    'frozen',
+    'watching',
+  ] as const) {
     expect(COMMANDS_BY_PHASE[phase]).toContain('abort');
   }
 });

@@ -58,7 +58,13 @@ export function decide(spec: RolloutSpec, state: RolloutState, event: RolloutEve
 // ---- events -------------------------------------------------------------------------------------------------------------
 
 function onStarted(spec: RolloutSpec, at: Micros): Decision {
-  const underway = { startedAt: at, endsAt: at + micros(spec.policy.maxRolloutMs), acknowledgedEpoch: -1, weightPercent: 0, rampStartedAt: null };
+  const underway = {
+    startedAt: at,
+    endsAt: at + micros(spec.policy.maxRolloutMs),
+    acknowledgedEpoch: -1,
+    weightPercent: 0,
+    rampStartedAt: null,
+  };
   const started = record('started', `The rollout of ${spec.model} v${spec.version} starts.`, at);
   const { shadow } = spec.policy;
   if (shadow === null) {
@@ -96,7 +102,9 @@ function onEvidence(spec: RolloutSpec, state: RolloutState, event: EvidenceArriv
   if (state.phase === 'awaitingApproval') return proceedIfApproved(spec, { ...state, verdict: analysis.verdict }, at);
 
   const looked = { ...state, verdict: analysis.verdict, evidenceDigest: event.evidenceDigest };
-  return analysis.verdict === 'advance' && hasBaked(spec, looked, at) ? moveForward(spec, looked, at, null) : onTimer(spec, looked, at);
+  return analysis.verdict === 'advance' && hasBaked(spec, looked, at)
+    ? moveForward(spec, looked, at, null)
+    : onTimer(spec, looked, at);
 }
 
 function onAcknowledged(spec: RolloutSpec, state: RolloutState, { epoch, at }: NodesAcknowledged): Decision {
@@ -104,19 +112,39 @@ function onAcknowledged(spec: RolloutSpec, state: RolloutState, { epoch, at }: N
     case 'shadowing':
     case 'ramping': {
       if (epoch <= state.acknowledgedEpoch || state.clockStartedAt !== null) return unchanged(state);
-      const maxDurationMs = state.phase === 'shadowing' ? (spec.policy.shadow?.maxDurationMs ?? 0) : stageOf(spec, state.stage).maxDurationMs;
+      const maxDurationMs =
+        state.phase === 'shadowing'
+          ? (spec.policy.shadow?.maxDurationMs ?? 0)
+          : stageOf(spec, state.stage).maxDurationMs;
       const rampStartedAt = state.rampStartedAt ?? (state.phase === 'ramping' ? at : null);
-      return unchanged({ ...state, acknowledgedEpoch: epoch, clockStartedAt: at, rampStartedAt, deadlineAt: at + micros(maxDurationMs) });
+      return unchanged({
+        ...state,
+        acknowledgedEpoch: epoch,
+        clockStartedAt: at,
+        rampStartedAt,
+        deadlineAt: at + micros(maxDurationMs),
+      });
     }
     case 'watching':
       if (epoch <= state.acknowledgedEpoch || state.clockStartedAt !== null) return unchanged(state);
-      return unchanged({ ...state, acknowledgedEpoch: epoch, clockStartedAt: at, deadlineAt: at + micros(spec.policy.watch.durationMs) });
+      return unchanged({
+        ...state,
+        acknowledgedEpoch: epoch,
+        clockStartedAt: at,
+        deadlineAt: at + micros(spec.policy.watch.durationMs),
+      });
     case 'rollingBack':
-      return epoch <= state.acknowledgedEpoch || state.failed ? unchanged(state) : endRolledBack(state, at, 'every node has taken the route');
+      return epoch <= state.acknowledgedEpoch || state.failed
+        ? unchanged(state)
+        : endRolledBack(state, at, 'every node has taken the route');
     case 'paused':
     case 'frozen': {
       // A pause can come between the order to the route and its acknowledgement: the clock of the stage below starts at the pause.
-      const inner = onAcknowledged(spec, state.resumeTo, { type: 'NodesAcknowledged', epoch, at: state.pausedAt }).state;
+      const inner = onAcknowledged(spec, state.resumeTo, {
+        type: 'NodesAcknowledged',
+        epoch,
+        at: state.pausedAt,
+      }).state;
       return unchanged({ ...state, resumeTo: inner as Interruptible });
     }
     case 'planned':
@@ -160,7 +188,9 @@ function onEffectFailed(spec: RolloutSpec, state: RolloutState, { effect, detail
       return isUnderway(state) ? rollBack(state, `the route could not be set: ${detail}`, at) : unchanged(state);
     case 'Promote':
       // A refused promotion left the route as it was: the champion is still the old one and only the canary has to go.
-      return state.phase === 'watching' ? rollBack(state, `the promotion failed: ${detail}`, at, null, null, false) : unchanged(state);
+      return state.phase === 'watching'
+        ? rollBack(state, `the promotion failed: ${detail}`, at, null, null, false)
+        : unchanged(state);
     case 'TransitionStage':
     case 'RecordDecision':
       return isUnderway(state) ? rollBack(state, `${effect} failed: ${detail}`, at) : unchanged(state);
@@ -178,31 +208,59 @@ function onCommand(spec: RolloutSpec, state: RolloutState, command: RolloutComma
     case 'abort':
     case 'rollback':
       if (state.phase === 'planned') {
-        return { state: { phase: 'rolledBack', reason, endedAt: at }, effects: [record('rolledBack', `Ended before it started: ${reason}`, at, actor)] };
+        return {
+          state: { phase: 'rolledBack', reason, endedAt: at },
+          effects: [record('rolledBack', `Ended before it started: ${reason}`, at, actor)],
+        };
       }
       return isUnderway(state) ? rollBack(state, reason, at, actor) : unchanged(state);
     case 'reject':
-      return isUnderway(state) ? rollBack(state, `rejected by ${actor.id}: ${reason}`, at, actor, command.evidenceDigest ?? null) : unchanged(state);
+      return isUnderway(state)
+        ? rollBack(state, `rejected by ${actor.id}: ${reason}`, at, actor, command.evidenceDigest ?? null)
+        : unchanged(state);
     case 'approve': {
       if (state.phase !== 'awaitingApproval') return unchanged(state);
-      const approved: AwaitingApproval = { ...state, approvals: [...state.approvals, { actorId: actor.id, at, reason }] };
-      return prepend([record('approved', `${actor.id} approves stage ${state.stage + 1}: ${reason}`, at, actor, state.evidenceDigest)], proceedIfApproved(spec, approved, at));
+      const approved: AwaitingApproval = {
+        ...state,
+        approvals: [...state.approvals, { actorId: actor.id, at, reason }],
+      };
+      return prepend(
+        [
+          record(
+            'approved',
+            `${actor.id} approves stage ${state.stage + 1}: ${reason}`,
+            at,
+            actor,
+            state.evidenceDigest,
+          ),
+        ],
+        proceedIfApproved(spec, approved, at),
+      );
     }
     case 'pause':
       return isInterruptible(state) ? pause(state, reason, at, actor) : unchanged(state);
     case 'freeze': {
       if (state.phase !== 'paused' && !isInterruptible(state)) return unchanged(state);
       const [resumeTo, pausedAt] = state.phase === 'paused' ? [state.resumeTo, state.pausedAt] : [state, at];
-      return { state: { phase: 'frozen', resumeTo, pausedAt, reason }, effects: [record('frozen', `Frozen at ${resumeTo.weightPercent} %: ${reason}`, at, actor)] };
+      return {
+        state: { phase: 'frozen', resumeTo, pausedAt, reason },
+        effects: [record('frozen', `Frozen at ${resumeTo.weightPercent} %: ${reason}`, at, actor)],
+      };
     }
     case 'resume': {
       if (state.phase !== 'paused' && state.phase !== 'frozen') return unchanged(state);
-      return { state: shiftClocks(state.resumeTo, Math.max(0, at - state.pausedAt)), effects: [record('resumed', `Resumed: ${reason}`, at, actor)] };
+      return {
+        state: shiftClocks(state.resumeTo, Math.max(0, at - state.pausedAt)),
+        effects: [record('resumed', `Resumed: ${reason}`, at, actor)],
+      };
     }
     case 'skip': {
       if (state.phase === 'watching') return closeWatch(state, at, `The watch is cut short: ${reason}`, actor);
       if (state.phase !== 'shadowing' && state.phase !== 'ramping') return unchanged(state);
-      return prepend([record('skipped', `${actor.id} skips the rest of the stage: ${reason}`, at, actor, state.evidenceDigest)], moveForward(spec, state, at, actor));
+      return prepend(
+        [record('skipped', `${actor.id} skips the rest of the stage: ${reason}`, at, actor, state.evidenceDigest)],
+        moveForward(spec, state, at, actor),
+      );
     }
   }
 }
@@ -215,15 +273,34 @@ function moveForward(spec: RolloutSpec, state: Shadowing | Ramping, at: Micros, 
   const stage = state.phase === 'shadowing' ? 0 : state.stage + 1;
   const rule = approvalRuleOf(spec, stage);
   const shadowPassed: readonly Effect[] =
-    state.phase === 'shadowing' ? [transition('version', 'candidate', spec.policy.shadow === null ? 'no shadow stage is asked for' : 'the shadow stage is over')] : [];
+    state.phase === 'shadowing'
+      ? [
+          transition(
+            'version',
+            'candidate',
+            spec.policy.shadow === null ? 'no shadow stage is asked for' : 'the shadow stage is over',
+          ),
+        ]
+      : [];
   if (rule === null || state.evidenceDigest === null) return prepend(shadowPassed, enterStage(spec, state, stage, at));
   const expiresAt = at + micros(rule.expiresMs);
   const { evidenceDigest } = state;
   const sentence = `Stage ${stage + 1} (${stageOf(spec, stage).weightPercent} %) needs ${rule.count} of role ${rule.role}.`;
   return {
     state: {
-      phase: 'awaitingApproval', startedAt, endsAt, acknowledgedEpoch, weightPercent, rampStartedAt, verdict,
-      stage, evidenceDigest, approvals: [], requestedAt: at, expiresAt, evidenceWaived: skipper !== null,
+      phase: 'awaitingApproval',
+      startedAt,
+      endsAt,
+      acknowledgedEpoch,
+      weightPercent,
+      rampStartedAt,
+      verdict,
+      stage,
+      evidenceDigest,
+      approvals: [],
+      requestedAt: at,
+      expiresAt,
+      evidenceWaived: skipper !== null,
     },
     effects: [
       ...shadowPassed,
@@ -245,15 +322,31 @@ function enterStage(spec: RolloutSpec, state: Interruptible, stage: number, at: 
   const weightPercent = spec.policy.stages[stage]?.weightPercent ?? 100;
   if (weightPercent >= 100) {
     const watching: Watching = {
-      phase: 'watching', startedAt, acknowledgedEpoch, promotedAt: at, clockStartedAt: null, deadlineAt: at + micros(spec.policy.watch.durationMs), verdict: 'hold',
+      phase: 'watching',
+      startedAt,
+      acknowledgedEpoch,
+      promotedAt: at,
+      clockStartedAt: null,
+      deadlineAt: at + micros(spec.policy.watch.durationMs),
+      verdict: 'hold',
     };
     const sentence = `${spec.model} v${spec.version} becomes the champion; the watch begins.`;
-    return { state: watching, effects: [{ type: 'Promote' }, transition('version', 'production', 'its canary stages are over'), record('promoted', sentence, at)] };
+    return {
+      state: watching,
+      effects: [
+        { type: 'Promote' },
+        transition('version', 'production', 'its canary stages are over'),
+        record('promoted', sentence, at),
+      ],
+    };
   }
   const clock = stageClock(at, stageOf(spec, stage).maxDurationMs);
   return {
     state: { phase: 'ramping', startedAt, endsAt, acknowledgedEpoch, rampStartedAt, stage, weightPercent, ...clock },
-    effects: [{ type: 'SetRoute', route: { kind: 'canary', weightPercent } }, record('stageStarted', `Stage ${stage + 1}: ${weightPercent} % of the traffic.`, at)],
+    effects: [
+      { type: 'SetRoute', route: { kind: 'canary', weightPercent } },
+      record('stageStarted', `Stage ${stage + 1}: ${weightPercent} % of the traffic.`, at),
+    ],
   };
 }
 
@@ -263,7 +356,10 @@ function onDeadline(spec: RolloutSpec, state: Shadowing | Ramping, at: Micros): 
     case 'rollback':
       return rollBack(state, why, at, null, state.evidenceDigest);
     case 'hold':
-      return { state: { ...state, deadlineAt: null }, effects: [record('held', `Held at ${state.weightPercent} %: ${why}.`, at, null, state.evidenceDigest)] };
+      return {
+        state: { ...state, deadlineAt: null },
+        effects: [record('held', `Held at ${state.weightPercent} %: ${why}.`, at, null, state.evidenceDigest)],
+      };
     case 'askHuman':
       return askHuman(spec, state, why, at);
   }
@@ -285,7 +381,10 @@ function onExpiry(spec: RolloutSpec, state: AwaitingApproval, at: Micros): Decis
     case 'rollback':
       return rollBack(state, why, at, null, evidenceDigest);
     case 'hold':
-      return { state: previous, effects: [record('held', `Held at ${weightPercent} %: ${why}.`, at, null, evidenceDigest)] };
+      return {
+        state: previous,
+        effects: [record('held', `Held at ${weightPercent} %: ${why}.`, at, null, evidenceDigest)],
+      };
     case 'askHuman':
       return askHuman(spec, previous, why, at);
   }
@@ -295,7 +394,14 @@ function onExpiry(spec: RolloutSpec, state: AwaitingApproval, at: Micros): Decis
 function askHuman(spec: RolloutSpec, state: Shadowing | Ramping, why: string, at: Micros): Decision {
   const paused = pause(renewClock(spec, state, at), why, at, null);
   const sentence = `A person must decide: ${why}.`;
-  const notice: Effect = { type: 'NotifyApprovers', stage: state.phase === 'ramping' ? state.stage : -1, role: null, evidenceDigest: state.evidenceDigest, expiresAt: state.endsAt, sentence };
+  const notice: Effect = {
+    type: 'NotifyApprovers',
+    stage: state.phase === 'ramping' ? state.stage : -1,
+    role: null,
+    evidenceDigest: state.evidenceDigest,
+    expiresAt: state.endsAt,
+    sentence,
+  };
   return { state: paused.state, effects: [...paused.effects, notice] };
 }
 
@@ -312,22 +418,39 @@ function rollBack(
   evidenceDigest: string | null = null,
   afterPromotion = state.phase === 'watching',
 ): Decision {
-  const acknowledgedEpoch = state.phase === 'paused' || state.phase === 'frozen' ? state.resumeTo.acknowledgedEpoch : state.acknowledgedEpoch;
-  const next: RollingBack = { phase: 'rollingBack', reason, since: at, acknowledgedEpoch, afterPromotion, failed: false };
-  return { state: next, effects: [routeBack(next), record('rollbackStarted', `Rolls back: ${reason}`, at, actor, evidenceDigest)] };
+  const acknowledgedEpoch =
+    state.phase === 'paused' || state.phase === 'frozen' ? state.resumeTo.acknowledgedEpoch : state.acknowledgedEpoch;
+  const next: RollingBack = {
+    phase: 'rollingBack',
+    reason,
+    since: at,
+    acknowledgedEpoch,
+    afterPromotion,
+    failed: false,
+  };
+  return {
+    state: next,
+    effects: [routeBack(next), record('rollbackStarted', `Rolls back: ${reason}`, at, actor, evidenceDigest)],
+  };
 }
 
 function endRolledBack({ reason }: RollingBack, at: Micros, how: string): Decision {
   return {
     state: { phase: 'rolledBack', reason, endedAt: at },
-    effects: [transition('version', 'archived', reason), record('rolledBack', `No traffic reaches the version any more; ${how}.`, at)],
+    effects: [
+      transition('version', 'archived', reason),
+      record('rolledBack', `No traffic reaches the version any more; ${how}.`, at),
+    ],
   };
 }
 
 function closeWatch({ promotedAt }: Watching, at: Micros, sentence: string, actor: Actor | null): Decision {
   return {
     state: { phase: 'promoted', promotedAt, endedAt: at },
-    effects: [transition('replaced', 'archived', 'a newer version is in production and its watch is over'), record('watchClosed', sentence, at, actor)],
+    effects: [
+      transition('replaced', 'archived', 'a newer version is in production and its watch is over'),
+      record('watchClosed', sentence, at, actor),
+    ],
   };
 }
 
@@ -338,7 +461,8 @@ const LOOKING = { clockStartedAt: null, deadlineAt: null, verdict: 'hold' as Ver
 
 function stageOf(spec: RolloutSpec, stage: number) {
   const found = spec.policy.stages[stage];
-  if (found === undefined) throw new RangeError(`the policy has ${spec.policy.stages.length} stages, there is no stage ${stage}`);
+  if (found === undefined)
+    throw new RangeError(`the policy has ${spec.policy.stages.length} stages, there is no stage ${stage}`);
   return found;
 }
 
@@ -352,7 +476,8 @@ function stageClock(at: Micros, maxDurationMs: number) {
 
 /** A stage whose weight is in force already, with its time before it again. */
 function renewClock<S extends Shadowing | Ramping>(spec: RolloutSpec, state: S, at: Micros): S {
-  const maxDurationMs = state.phase === 'shadowing' ? (spec.policy.shadow?.maxDurationMs ?? 0) : stageOf(spec, state.stage).maxDurationMs;
+  const maxDurationMs =
+    state.phase === 'shadowing' ? (spec.policy.shadow?.maxDurationMs ?? 0) : stageOf(spec, state.stage).maxDurationMs;
   return { ...state, clockStartedAt: at, deadlineAt: at + micros(maxDurationMs), verdict: 'hold' };
 }
 
@@ -362,7 +487,12 @@ function shiftClocks(state: Interruptible, by: number): Interruptible {
   switch (state.phase) {
     case 'shadowing':
     case 'ramping':
-      return { ...state, clockStartedAt: shift(state.clockStartedAt), deadlineAt: shift(state.deadlineAt), verdict: 'hold' };
+      return {
+        ...state,
+        clockStartedAt: shift(state.clockStartedAt),
+        deadlineAt: shift(state.deadlineAt),
+        verdict: 'hold',
+      };
     case 'awaitingApproval':
       return { ...state, expiresAt: state.expiresAt + by, verdict: 'hold' };
   }
@@ -386,19 +516,33 @@ function isInterruptible(state: RolloutState): state is Interruptible {
   return state.phase === 'shadowing' || state.phase === 'ramping' || state.phase === 'awaitingApproval';
 }
 
-function isUnderway(state: RolloutState): state is Exclude<RolloutState, { phase: 'planned' | 'promoted' | 'rollingBack' | 'rolledBack' }> {
+function isUnderway(
+  state: RolloutState,
+): state is Exclude<RolloutState, { phase: 'planned' | 'promoted' | 'rollingBack' | 'rolledBack' }> {
   return isInterruptible(state) || state.phase === 'paused' || state.phase === 'frozen' || state.phase === 'watching';
 }
 
 function routeBack({ afterPromotion, reason }: RollingBack): Effect {
-  return afterPromotion ? { type: 'RouteToLastKnownGood', reason } : { type: 'SetRoute', route: { kind: 'championOnly' } };
+  return afterPromotion
+    ? { type: 'RouteToLastKnownGood', reason }
+    : { type: 'SetRoute', route: { kind: 'championOnly' } };
 }
 
-function transition(subject: 'version' | 'replaced', to: 'candidate' | 'production' | 'archived', reason: string): Effect {
+function transition(
+  subject: 'version' | 'replaced',
+  to: 'candidate' | 'production' | 'archived',
+  reason: string,
+): Effect {
   return { type: 'TransitionStage', subject, to, reason };
 }
 
-function record(decision: DecisionKind, sentence: string, at: Micros, actor: Actor | null = null, evidenceDigest: string | null = null): Effect {
+function record(
+  decision: DecisionKind,
+  sentence: string,
+  at: Micros,
+  actor: Actor | null = null,
+  evidenceDigest: string | null = null,
+): Effect {
   return { type: 'RecordDecision', decision, sentence, actor, at, evidenceDigest };
 }
 

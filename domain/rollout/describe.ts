@@ -70,16 +70,26 @@ function sentenceOf(spec: RolloutSpec, state: RolloutState): string {
   }
 }
 
-function clockText({ clockStartedAt, deadlineAt }: { readonly clockStartedAt: Micros | null; readonly deadlineAt: Micros | null }): string {
+function clockText({
+  clockStartedAt,
+  deadlineAt,
+}: {
+  readonly clockStartedAt: Micros | null;
+  readonly deadlineAt: Micros | null;
+}): string {
   if (clockStartedAt === null) return 'its clock starts when every node has taken the route';
-  return deadlineAt === null ? 'held past its deadline until the evidence decides' : `until ${instant(deadlineAt)} at the latest`;
+  return deadlineAt === null
+    ? 'held past its deadline until the evidence decides'
+    : `until ${instant(deadlineAt)} at the latest`;
 }
 
 function stagesLine(spec: RolloutSpec, state: RolloutState): string {
   const weight = canaryWeightPercent(state);
   const names = [
     ...(spec.policy.shadow === null ? [] : [mark('shadow', state.phase === 'shadowing')]),
-    ...spec.policy.stages.filter(({ weightPercent }) => weightPercent < 100).map(({ weightPercent }) => mark(`${weightPercent} %`, weightPercent === weight)),
+    ...spec.policy.stages
+      .filter(({ weightPercent }) => weightPercent < 100)
+      .map(({ weightPercent }) => mark(`${weightPercent} %`, weightPercent === weight)),
     mark('100 %', state.phase === 'promoted'),
     mark('watch', state.phase === 'watching'),
   ];

@@ -16,7 +16,14 @@ export function signedValue(value: number, digits = 4): string {
 }
 
 /** `errors +0.31 pp [−0.02, +0.64], margin 0.50 pp, n = 4,212`; loss in its own unit. */
-export function intervalText({ metric, estimate, lower, upper, margin, n }: {
+export function intervalText({
+  metric,
+  estimate,
+  lower,
+  upper,
+  margin,
+  n,
+}: {
   readonly metric: GuardrailMetric;
   readonly estimate: number;
   readonly lower: number;

@@ -3,7 +3,13 @@ import { planRollout } from './plan.ts';
 import type { TrafficForecast } from './plan.ts';
 import { aPolicy } from './rollout-fixtures.ts';
 
-const traffic: TrafficForecast = { requestsPerSecond: 5_000, errorRate: 0.01, slowRate: 0.1, positiveRate: 0.2, loss: null };
+const traffic: TrafficForecast = {
+  requestsPerSecond: 5_000,
+  errorRate: 0.01,
+  slowRate: 0.1,
+  positiveRate: 0.2,
+  loss: null,
+};
 
 test('with enough traffic every stage is expected to decide, and says when', () => {
   const plan = planRollout(aPolicy(), traffic);
@@ -12,7 +18,9 @@ test('with enough traffic every stage is expected to decide, and says when', () 
   expect(plan.stages[0]?.expectedCanaryRequests).toBe(15_000);
   // The second stage starts with the evidence of the first, so its least duration is all it needs.
   expect(plan.stages[1]?.decidesAfterMs).toBe(10_000);
-  expect(plan.stages[0]?.sentence).toMatch(/^Stage 1 \(5 %\): a sound version advances after .* s; by its deadline the canary has 15,000 requests/);
+  expect(plan.stages[0]?.sentence).toMatch(
+    /^Stage 1 \(5 %\): a sound version advances after .* s; by its deadline the canary has 15,000 requests/,
+  );
 });
 
 test('with too little traffic the plan says that the policy cannot decide', () => {
@@ -33,7 +41,9 @@ test('a required loss that is never labelled cannot be proven', () => {
 });
 
 test('more traffic never takes longer, and finds smaller harm', () => {
-  const plans = [3_000, 5_000, 10_000, 30_000].map((requestsPerSecond) => planRollout(aPolicy(), { ...traffic, requestsPerSecond }));
+  const plans = [3_000, 5_000, 10_000, 30_000].map((requestsPerSecond) =>
+    planRollout(aPolicy(), { ...traffic, requestsPerSecond }),
+  );
   const times = plans.map(({ stages }) => stages[0]?.decidesAfterMs ?? Infinity);
   const harms = plans.map(({ stages }) => stages[0]?.smallestDetectableHarm.errors ?? Infinity);
   expect(times).toEqual(times.toSorted((a, b) => b - a));

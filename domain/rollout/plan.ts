@@ -57,11 +57,20 @@ export function planRollout(policy: RolloutPolicy, traffic: TrafficForecast): Ro
       const requests = (traffic.requestsPerSecond * ms) / 1000;
       return { requests: sofar.requests + requests, spread: sofar.spread + requests * (1 / weight + 1 / (1 - weight)) };
     };
-    const earliest = Math.max(minDurationMs, canaryPerSecond === 0 ? Infinity : (1000 * minCanaryRequests) / canaryPerSecond);
+    const earliest = Math.max(
+      minDurationMs,
+      canaryPerSecond === 0 ? Infinity : (1000 * minCanaryRequests) / canaryPerSecond,
+    );
     const times = policy.guardrails
       .filter(({ required }) => required)
-      .map((guardrail) => ({ metric: guardrail.metric, ms: provenAfter(policy, guardrail, traffic, after, earliest, maxDurationMs) }));
-    const slowest = times.reduce<(typeof times)[number] | null>((worst, each) => (worst === null || each.ms > worst.ms ? each : worst), null);
+      .map((guardrail) => ({
+        metric: guardrail.metric,
+        ms: provenAfter(policy, guardrail, traffic, after, earliest, maxDurationMs),
+      }));
+    const slowest = times.reduce<(typeof times)[number] | null>(
+      (worst, each) => (worst === null || each.ms > worst.ms ? each : worst),
+      null,
+    );
     const ms = Math.max(earliest, slowest?.ms ?? 0);
     const decidesAfterMs = ms <= maxDurationMs ? Math.ceil(ms) : null;
     const atDeadline = after(maxDurationMs);
@@ -71,16 +80,26 @@ export function planRollout(policy: RolloutPolicy, traffic: TrafficForecast): Ro
       expectedCanaryRequests: Math.floor((canaryPerSecond * maxDurationMs) / 1000),
       decidesAfterMs,
       slowestMetric: slowest?.metric ?? null,
-      smallestDetectableHarm: Object.fromEntries(policy.guardrails.map((guardrail) => [guardrail.metric, detectable(policy, guardrail, traffic, atDeadline)])),
+      smallestDetectableHarm: Object.fromEntries(
+        policy.guardrails.map((guardrail) => [guardrail.metric, detectable(policy, guardrail, traffic, atDeadline)]),
+      ),
     };
     stages.push({ ...plan, sentence: sentenceOf(plan, maxDurationMs) });
     sofar = after(decidesAfterMs ?? maxDurationMs);
     rampMs += decidesAfterMs ?? maxDurationMs;
   }
   const canDecide = stages.every(({ decidesAfterMs }) => decidesAfterMs !== null);
-  const shadowMs = policy.shadow === null ? 0 : Math.max(policy.shadow.minDurationMs, (1000 * policy.shadow.minRequests) / traffic.requestsPerSecond);
+  const shadowMs =
+    policy.shadow === null
+      ? 0
+      : Math.max(policy.shadow.minDurationMs, (1000 * policy.shadow.minRequests) / traffic.requestsPerSecond);
   const shortestMs = canDecide ? Math.ceil(shadowMs + Math.max(rampMs, policy.minBakeMs)) : null;
-  return { stages, canDecide, shortestMs, sentences: [...stages.map(({ sentence }) => sentence), summaryOf(policy, shortestMs)] };
+  return {
+    stages,
+    canDecide,
+    shortestMs,
+    sentences: [...stages.map(({ sentence }) => sentence), summaryOf(policy, shortestMs)],
+  };
 }
 
 interface Gathered {
@@ -98,7 +117,8 @@ function provenAfter(
   minMs: number,
   maxMs: number,
 ): number {
-  const isProven = (ms: number) => boundOf(policy, guardrail.metric, traffic, after(ms), policy.alphaAdvance) < guardrail.margin;
+  const isProven = (ms: number) =>
+    boundOf(policy, guardrail.metric, traffic, after(ms), policy.alphaAdvance) < guardrail.margin;
   if (minMs > maxMs || !isProven(maxMs)) return Infinity;
   let [low, high] = [minMs, maxMs];
   if (isProven(low)) return low;
@@ -110,17 +130,30 @@ function provenAfter(
   return high;
 }
 
-function detectable(policy: RolloutPolicy, { metric }: Guardrail, traffic: TrafficForecast, gathered: Gathered): number {
+function detectable(
+  policy: RolloutPolicy,
+  { metric }: Guardrail,
+  traffic: TrafficForecast,
+  gathered: Gathered,
+): number {
   return boundOf(policy, metric, traffic, gathered, policy.alphaRollback / policy.guardrails.length);
 }
 
 /** How far the bound of a true effect of zero lies from zero, nine times in ten at most; Infinity without data. */
-function boundOf(policy: RolloutPolicy, metric: GuardrailMetric, traffic: TrafficForecast, gathered: Gathered, alpha: number): number {
+function boundOf(
+  policy: RolloutPolicy,
+  metric: GuardrailMetric,
+  traffic: TrafficForecast,
+  gathered: Gathered,
+  alpha: number,
+): number {
   const labelled = metric === 'loss' ? (traffic.loss?.labelledShare ?? 0) : 1;
   const n = gathered.requests * labelled;
   if (n < 1) return Infinity;
   const m2 = varianceOf(metric, traffic) * gathered.spread * labelled;
-  return asymptoticUpperBound({ n, mean: 0, m2 }, { alpha, tStar: policy.targetSampleSize }) + (POWER_Z * Math.sqrt(m2)) / n;
+  return (
+    asymptoticUpperBound({ n, mean: 0, m2 }, { alpha, tStar: policy.targetSampleSize }) + (POWER_Z * Math.sqrt(m2)) / n
+  );
 }
 
 function varianceOf(metric: GuardrailMetric, { errorRate, slowRate, positiveRate, loss }: TrafficForecast): number {
@@ -138,7 +171,9 @@ function varianceOf(metric: GuardrailMetric, { errorRate, slowRate, positiveRate
 
 function sentenceOf(plan: Omit<StagePlan, 'sentence'>, maxDurationMs: number): string {
   const { stage, weightPercent, expectedCanaryRequests, decidesAfterMs, slowestMetric, smallestDetectableHarm } = plan;
-  const harms = Object.entries(smallestDetectableHarm).map(([metric, harm]) => `${metric} ${metric === 'loss' ? harm.toFixed(4) : percent(harm)}`);
+  const harms = Object.entries(smallestDetectableHarm).map(
+    ([metric, harm]) => `${metric} ${metric === 'loss' ? harm.toFixed(4) : percent(harm)}`,
+  );
   const outcome =
     decidesAfterMs === null
       ? `a sound version is not shown to be sound within ${durationText(maxDurationMs)} (${slowestMetric ?? 'no guardrail'} takes longest)`

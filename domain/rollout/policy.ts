@@ -99,7 +99,9 @@ export function checkRolloutPolicy(value: unknown, path: string): RolloutPolicy 
   const fields = new CheckedFields({ ...DEFAULTS, ...present(value as object) }, path, FIELDS);
   const shadow = fields.raw('shadow') === null ? null : checkShadow(fields.raw('shadow'), fields.at('shadow'));
   const stages = fields.list('stages', 1).map((stage, index) => checkStage(stage, `${fields.at('stages')}[${index}]`));
-  const guardrails = fields.list('guardrails', 1).map((each, index) => checkGuardrail(each, `${fields.at('guardrails')}[${index}]`));
+  const guardrails = fields
+    .list('guardrails', 1)
+    .map((each, index) => checkGuardrail(each, `${fields.at('guardrails')}[${index}]`));
   checkStageOrder(stages, fields.at('stages'), shadow);
   checkGuardrailSet(guardrails, fields.at('guardrails'));
   const watch = new CheckedFields(fields.raw('watch'), fields.at('watch'), ['durationMs']);
@@ -117,12 +119,19 @@ export function checkRolloutPolicy(value: unknown, path: string): RolloutPolicy 
     onDeadline: fields.oneOf('onDeadline', DEADLINE_POLICIES),
     minBakeMs,
     // Twice the longest way through leaves room for one pause or one question at each stage.
-    maxRolloutMs: given.has('maxRolloutMs') ? fields.durationMs('maxRolloutMs', 1) : Math.max(2 * longestMs, minBakeMs + longestMs),
+    maxRolloutMs: given.has('maxRolloutMs')
+      ? fields.durationMs('maxRolloutMs', 1)
+      : Math.max(2 * longestMs, minBakeMs + longestMs),
   };
   if (policy.maxRolloutMs < longestMs) {
-    throw specInvalid(fields.at('maxRolloutMs'), policy.maxRolloutMs, `it must be at least ${longestMs}, what the stages and approvals may take together`);
+    throw specInvalid(
+      fields.at('maxRolloutMs'),
+      policy.maxRolloutMs,
+      `it must be at least ${longestMs}, what the stages and approvals may take together`,
+    );
   }
-  if (minBakeMs > policy.maxRolloutMs) throw specInvalid(fields.at('minBakeMs'), minBakeMs, `it must be at most maxRolloutMs, ${policy.maxRolloutMs}`);
+  if (minBakeMs > policy.maxRolloutMs)
+    throw specInvalid(fields.at('minBakeMs'), minBakeMs, `it must be at most maxRolloutMs, ${policy.maxRolloutMs}`);
   return policy;
 }
 
@@ -131,21 +140,37 @@ function present(value: object): object {
 }
 
 function checkShadow(value: unknown, path: string): ShadowStage {
-  const fields = new CheckedFields(value, path, ['minRequests', 'minDurationMs', 'maxDurationMs', 'maxFlipRate', 'maxErrorRate', 'maxMeanScoreShift']);
+  const fields = new CheckedFields(value, path, [
+    'minRequests',
+    'minDurationMs',
+    'maxDurationMs',
+    'maxFlipRate',
+    'maxErrorRate',
+    'maxMeanScoreShift',
+  ]);
   const share = { min: 0, max: 1, exclusive: true };
   return {
     minRequests: fields.count('minRequests', 1),
     ...checkDurations(fields),
     ...(fields.has('maxFlipRate') ? { maxFlipRate: fields.number('maxFlipRate', share) } : {}),
     maxErrorRate: fields.number('maxErrorRate', share),
-    ...(fields.has('maxMeanScoreShift') ? { maxMeanScoreShift: fields.number('maxMeanScoreShift', { min: 0, max: Infinity, exclusive: true }) } : {}),
+    ...(fields.has('maxMeanScoreShift')
+      ? { maxMeanScoreShift: fields.number('maxMeanScoreShift', { min: 0, max: Infinity, exclusive: true }) }
+      : {}),
   };
 }
 
 function checkStage(value: unknown, path: string): RampStage {
-  const fields = new CheckedFields(value, path, ['weightPercent', 'minDurationMs', 'maxDurationMs', 'minCanaryRequests', 'approval']);
+  const fields = new CheckedFields(value, path, [
+    'weightPercent',
+    'minDurationMs',
+    'maxDurationMs',
+    'minCanaryRequests',
+    'approval',
+  ]);
   const weightPercent = fields.number('weightPercent', { min: 0, max: 100 });
-  if (weightPercent < 0.01) throw specInvalid(fields.at('weightPercent'), weightPercent, 'it must be at least 0.01, one bucket of 10 000');
+  if (weightPercent < 0.01)
+    throw specInvalid(fields.at('weightPercent'), weightPercent, 'it must be at least 0.01, one bucket of 10 000');
   return {
     weightPercent,
     ...checkDurations(fields),
@@ -157,7 +182,8 @@ function checkStage(value: unknown, path: string): RampStage {
 function checkDurations(fields: CheckedFields): { minDurationMs: number; maxDurationMs: number } {
   const minDurationMs = fields.durationMs('minDurationMs');
   const maxDurationMs = fields.durationMs('maxDurationMs');
-  if (maxDurationMs < minDurationMs) throw specInvalid(fields.at('maxDurationMs'), maxDurationMs, `it must be at least minDurationMs, ${minDurationMs}`);
+  if (maxDurationMs < minDurationMs)
+    throw specInvalid(fields.at('maxDurationMs'), maxDurationMs, `it must be at least minDurationMs, ${minDurationMs}`);
   return { minDurationMs, maxDurationMs };
 }
 
@@ -179,24 +205,45 @@ function checkGuardrail(value: unknown, path: string): Guardrail {
 function checkStageOrder(stages: readonly RampStage[], path: string, shadow: ShadowStage | null): void {
   stages.forEach(({ weightPercent }, index) => {
     const before = stages[index - 1]?.weightPercent ?? 0;
-    if (weightPercent <= before) throw specInvalid(`${path}[${index}].weightPercent`, weightPercent, `the weights must rise, the stage before has ${before}`);
+    if (weightPercent <= before)
+      throw specInvalid(
+        `${path}[${index}].weightPercent`,
+        weightPercent,
+        `the weights must rise, the stage before has ${before}`,
+      );
   });
   if (shadow !== null) return;
-  if (stages[0]?.weightPercent === 100) throw specInvalid(`${path}[0].weightPercent`, 100, 'without a shadow stage the first stage must leave the champion some traffic to compare with');
-  if (stages[0]?.approval !== undefined) throw specInvalid(`${path}[0].approval`, stages[0].approval, 'without a shadow stage there is no evidence yet that a person could approve');
+  if (stages[0]?.weightPercent === 100)
+    throw specInvalid(
+      `${path}[0].weightPercent`,
+      100,
+      'without a shadow stage the first stage must leave the champion some traffic to compare with',
+    );
+  if (stages[0]?.approval !== undefined)
+    throw specInvalid(
+      `${path}[0].approval`,
+      stages[0].approval,
+      'without a shadow stage there is no evidence yet that a person could approve',
+    );
 }
 
 function checkGuardrailSet(guardrails: readonly Guardrail[], path: string): void {
   const metrics = guardrails.map(({ metric }) => metric);
   const twice = metrics.findIndex((metric, index) => metrics.indexOf(metric) !== index);
   if (twice >= 0) throw specInvalid(`${path}[${twice}].metric`, metrics[twice], 'each metric has one guardrail');
-  if (!guardrails.some(({ required }) => required)) throw specInvalid(path, metrics, 'at least one guardrail must be required, else nothing has to be shown before a version is promoted');
+  if (!guardrails.some(({ required }) => required))
+    throw specInvalid(
+      path,
+      metrics,
+      'at least one guardrail must be required, else nothing has to be shown before a version is promoted',
+    );
 }
 
 /** The longest a rollout takes without pauses: every stage to its deadline, every approval to its expiry. */
 function longestWayMs(shadow: ShadowStage | null, stages: readonly RampStage[]): number {
   return stages.reduce(
-    (total, { weightPercent, maxDurationMs, approval }) => total + (weightPercent === 100 ? 0 : maxDurationMs) + (approval?.expiresMs ?? 0),
+    (total, { weightPercent, maxDurationMs, approval }) =>
+      total + (weightPercent === 100 ? 0 : maxDurationMs) + (approval?.expiresMs ?? 0),
     shadow?.maxDurationMs ?? 0,
   );
 }

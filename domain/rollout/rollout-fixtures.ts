@@ -20,7 +20,12 @@ export function aPolicy(overrides: Partial<RolloutPolicy> = {}): RolloutPolicy {
     stages: [
       { weightPercent: 5, ...durations, minCanaryRequests: 100 },
       { weightPercent: 20, ...durations, minCanaryRequests: 100 },
-      { weightPercent: 100, ...durations, minCanaryRequests: 0, approval: { role: 'approver', count: 1, expiresMs: 30_000 } },
+      {
+        weightPercent: 100,
+        ...durations,
+        minCanaryRequests: 0,
+        approval: { role: 'approver', count: 1, expiresMs: 30_000 },
+      },
     ],
     watch: { durationMs: 30_000 },
     guardrails: [{ metric: 'errors', margin: 0.005, direction: 'increase', required: true }],
@@ -36,18 +41,46 @@ export function aPolicy(overrides: Partial<RolloutPolicy> = {}): RolloutPolicy {
 }
 
 export function aSpec(overrides: Partial<RolloutPolicy> = {}): RolloutSpec {
-  return { rolloutId: 'rollout/late-arrival/2', model: 'late-arrival', version: 2, author: author.id, policy: aPolicy(overrides) };
+  return {
+    rolloutId: 'rollout/late-arrival/2',
+    model: 'late-arrival',
+    version: 2,
+    author: author.id,
+    policy: aPolicy(overrides),
+  };
 }
 
-export function evidence(phase: AnalysisPhase, verdict: Verdict, seconds: number, evidenceDigest = DIGEST): EvidenceArrived {
+export function evidence(
+  phase: AnalysisPhase,
+  verdict: Verdict,
+  seconds: number,
+  evidenceDigest = DIGEST,
+): EvidenceArrived {
   const analysis: Analysis = {
     phase,
     verdict,
-    findings: [{ metric: 'errors', estimate: 0, lower: 0, upper: 0, margin: 0.005, n: 1, verdict, sentence: `errors say ${verdict}` }],
+    findings: [
+      {
+        metric: 'errors',
+        estimate: 0,
+        lower: 0,
+        upper: 0,
+        margin: 0.005,
+        n: 1,
+        verdict,
+        sentence: `errors say ${verdict}`,
+      },
+    ],
   };
   return { type: 'EvidenceArrived', at: seconds * SECOND, analysis, evidenceDigest };
 }
 
 export function command(type: CommandType, actor: Actor, seconds: number, evidenceDigest?: string): RolloutCommand {
-  return { type, actor, reason: `${type} in a test`, at: seconds * SECOND, ...(evidenceDigest === undefined ? {} : { evidenceDigest }) };
+  return {
+    type,
+    actor,
+    reason: `${type} in a test`,
+    at: seconds * SECOND,
+    ...(evidenceDigest === undefined ? {} : { evidenceDigest }),
+  };
 }
