@@ -1,12 +1,15 @@
 import { SerinError } from '../../domain/errors.ts';
+import type { Row } from '../../domain/project/expression.ts';
 import { isTimeFault, readTime } from '../../domain/features/time-text.ts';
 import type { Micros } from '../../domain/time.ts';
 import { newPredictionId } from '../accounting/prediction-id.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
 import type { Instance } from '../scoring/answer.ts';
+import type { FeatureInput } from '../scoring/feature-batch.ts';
+import { fieldsFor } from '../scoring/request-for.ts';
 
 /** Members of an instance that are not request fields. */
-const RESERVED = new Set(['id', 'unit', 'asOf']);
+const RESERVED = ['id', 'unit', 'asOf'] as const;
 export const MAX_INSTANCES = 1_000;
 const MAX_TEXT = 256;
 
@@ -46,24 +49,18 @@ function readInstance(members: Members, path: string, entry: RouteEntry, now: Mi
 }
 
 /** A field that only another version of the route reads is not the champion's to refuse. */
-function checkFields(fields: Members, path: string, entry: RouteEntry) {
-  const { champion, loaded } = entry;
-  let own: Members = fields;
-  for (const name in fields) {
-    if (champion.input.request.some((field) => field.name === name)) continue;
-    if (!loaded.some(({ input }) => input.request.some((field) => field.name === name))) {
-      const known = champion.input.request.map((field) => field.name);
-      throw invalid(
-        `${path}${name}`,
-        fields[name],
-        `is not a field of ${champion.featureSet}; it has ${known.join(', ')}, and ${[...RESERVED].join(', ')}`,
-      );
-    }
-    const { [name]: _, ...rest } = own;
-    own = rest;
+function checkFields(fields: Members, path: string, { champion, loaded }: RouteEntry): Row {
+  const { input, featureSet } = champion;
+  let extra = false;
+  for (const name of Object.keys(fields)) {
+    if (reads(input, name)) continue;
+    extra = true;
+    if (loaded.some((served) => reads(served.input, name))) continue;
+    const known = [...input.request.map((field) => field.name), ...RESERVED].join(', ');
+    throw invalid(`${path}${name}`, fields[name], `is not a field of ${featureSet}; an instance has ${known}`);
   }
   try {
-    return champion.input.checkRequest(own);
+    return input.checkRequest(extra ? fieldsFor(input, fields) : fields);
   } catch (error) {
     if (!(error instanceof SerinError)) throw error;
     const { field } = error.fields;
@@ -72,6 +69,10 @@ function checkFields(fields: Members, path: string, entry: RouteEntry) {
       fields: { ...error.fields, field: `${path}${typeof field === 'string' ? field : ''}` },
     });
   }
+}
+
+function reads({ request }: FeatureInput, name: string): boolean {
+  return request.some((field) => field.name === name);
 }
 
 function readText(value: unknown, field: string): string {

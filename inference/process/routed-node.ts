@@ -50,7 +50,9 @@ export async function startRoutedNode({
   const nowMicros = (): number => Date.now() * 1_000;
   const startedAt = nowMicros();
   const database = connectDatabase(config.databaseUrl, { name: 'inference', max: DATABASE_CONNECTIONS });
-  const { db } = database;
+  const { db, pool } = database;
+  // a connection that breaks while it is taken out of the pool speaks of it once to its query and once to nobody
+  pool.on('connect', (client) => client.on('error', () => undefined));
   const registry = createMetrics({ service: 'inference', node: config.nodeId });
   const metrics: InferenceMetrics = createInferenceMetrics(registry, {
     queuedRows: () => batcher.queuedRows,

@@ -1,6 +1,7 @@
 import type { Row } from '../../domain/project/expression.ts';
 import type { RequestField } from '../../domain/project/spec.ts';
 import type { Micros } from '../../domain/time.ts';
+import type { OnlineStore, StateRef } from '../../features/online/online-store.ts';
 
 /** One row's worth of input: the checked request fields and the instant its features are as of. */
 export interface FeatureRow {
@@ -8,39 +9,38 @@ export interface FeatureRow {
   readonly asOf: Micros;
 }
 
-/** Address of the stored state of one key of one view. */
-export interface StateRef {
-  readonly viewId: string;
-  readonly key: Buffer;
-}
-
-/** What a feature set asks of a batch: which states to read, and how they and the request become columns. */
+/** What serving needs of a feature set's reader (features/reader/feature-reader.ts). */
 export interface FeatureInput {
   readonly columns: readonly string[];
   readonly request: readonly RequestField[];
   /** @throws SerinError `INPUT_INVALID` naming the field */
-  checkRequest(fields: Readonly<Record<string, unknown>>): Row;
-  /** In an order that `assemble` knows. */
+  checkRequest(fields: unknown): Row;
+  /** The states the rows need, row by row, in an order that `assemble` knows. */
   refsOf(rows: readonly FeatureRow[]): readonly StateRef[];
-  /** @param states by position of the reference; null: nothing stored  @returns rows × columns, NaN where missing */
-  assemble(states: readonly (Buffer | null)[], rows: readonly FeatureRow[]): Float64Array;
+  /** @param states one per reference; null: nothing stored  @returns rows × columns, NaN where missing */
+  assemble(states: readonly (Uint8Array | null)[], rows: readonly FeatureRow[]): Float64Array;
 }
 
-export interface OnlineReader {
-  /** States by position of the reference, in one round trip. */
-  read(refs: readonly StateRef[]): Promise<readonly (Buffer | null)[]>;
-}
+export type OnlineReader = Pick<OnlineStore, 'read'>;
 
+/** The rows of a batch that one feature set is read for. */
 export interface FeatureGroup {
   readonly input: FeatureInput;
-  readonly rows: readonly FeatureRow[];
+  readonly rows: FeatureRow[];
+}
+
+export interface FeatureMatrix {
+  /** rows × columns; NaN is missing. */
+  readonly values: Float64Array;
+  /** Rows that could not be read, and why; their values are NaN. */
+  readonly failures: ReadonlyMap<number, string>;
 }
 
 export interface FeatureBatchReader {
   /** One matrix per group, in one round trip to the store. @throws when the store does not answer */
-  read(groups: readonly FeatureGroup[]): Promise<Float64Array[]>;
+  read(groups: readonly FeatureGroup[]): Promise<FeatureMatrix[]>;
   /** The same as if nothing were stored: what the request and the declared defaults alone give. */
-  readWithoutStore(groups: readonly FeatureGroup[]): Float64Array[];
+  readWithoutStore(groups: readonly FeatureGroup[]): FeatureMatrix[];
 }
 
 export interface StoreGuard {
@@ -51,51 +51,63 @@ export interface StoreGuard {
   readonly nowMs: () => number;
 }
 
+type States = readonly (Uint8Array | null)[];
+
+const NO_FAILURES: ReadonlyMap<number, string> = new Map();
+
 export function createFeatureBatchReader(store: OnlineReader, guard: StoreGuard): FeatureBatchReader {
   let restUntilMs = 0;
 
-  async function readGuarded(refs: readonly StateRef[]): Promise<readonly (Buffer | null)[]> {
-    if (guard.nowMs() < restUntilMs) throw new StoreResting();
+  async function readGuarded(refs: readonly StateRef[]): Promise<States> {
+    if (guard.nowMs() < restUntilMs) throw new Error('the online store has just failed and is left alone for a moment');
     try {
-      return await within(guard.timeoutMs, store.read(refs));
+      return (await within(guard.timeoutMs, store.read(refs))).states;
     } catch (error) {
       restUntilMs = guard.nowMs() + guard.restMs;
       throw error;
     }
   }
 
-  function assemble(
-    groups: readonly FeatureGroup[],
-    refs: readonly (readonly StateRef[])[],
-    states: readonly (Buffer | null)[],
-  ) {
-    let from = 0;
-    return groups.map(({ input, rows }, i) => {
-      const to = from + refs[i]!.length;
-      const own = groups.length === 1 ? states : states.slice(from, to);
-      from = to;
-      return input.assemble(own, rows);
-    });
-  }
-
   return {
     async read(groups) {
-      const refs = groups.map(({ input, rows }) => input.refsOf(rows));
+      const refs = groups.map(refsOf);
       const all = refs.length === 1 ? refs[0]! : refs.flat();
-      return assemble(groups, refs, all.length === 0 ? [] : await readGuarded(all));
+      const states = all.length === 0 ? [] : await readGuarded(all);
+      let from = 0;
+      return groups.map((group, i) => {
+        const own = states.slice(from, (from += refs[i]!.length));
+        return assemble(group, own);
+      });
     },
-    readWithoutStore(groups) {
-      const refs = groups.map(({ input, rows }) => input.refsOf(rows));
-      const count = refs.reduce((sum, each) => sum + each.length, 0);
-      return assemble(groups, refs, new Array<null>(count).fill(null));
-    },
+    readWithoutStore: (groups) =>
+      groups.map((group) => assemble(group, new Array<null>(refsOf(group).length).fill(null))),
   };
 }
 
-class StoreResting extends Error {
-  constructor() {
-    super('the online store has just failed and is left alone for a moment');
+function refsOf({ input, rows }: FeatureGroup): readonly StateRef[] {
+  return input.refsOf(rows);
+}
+
+/** State that cannot be read (of another layout, damaged) fails the rows that need it, not the batch. */
+function assemble({ input, rows }: FeatureGroup, states: States): FeatureMatrix {
+  try {
+    return { values: input.assemble(states, rows), failures: NO_FAILURES };
+  } catch {
+    // one of the rows; below it is found out which
   }
+  const width = input.columns.length;
+  const values = new Float64Array(rows.length * width).fill(NaN);
+  const failures = new Map<number, string>();
+  let from = 0;
+  rows.forEach((row, i) => {
+    const own = states.slice(from, (from += input.refsOf([row]).length));
+    try {
+      values.set(input.assemble(own, [row]), i * width);
+    } catch (error) {
+      failures.set(i, error instanceof Error ? error.message : String(error));
+    }
+  });
+  return { values, failures };
 }
 
 async function within<T>(timeoutMs: number, promise: Promise<T>): Promise<T> {

@@ -230,6 +230,34 @@ test('a canary with another feature set that does not take the request is charge
   expect(brief(answer)).toMatchObject({ version: 2, rung: 'champion', arm: 'canary', error: 'v3: z is missing' });
 });
 
+test('state that cannot be read fails the rows that need it alone', async () => {
+  const input = {
+    ...anInput,
+    assemble: (...[states, rows]: Parameters<typeof anInput.assemble>) => {
+      if (states.some((state) => state?.[0] === 0xff)) throw new Error('the state has another layout');
+      return anInput.assemble(states, rows);
+    },
+  };
+  const read: OnlineReader['read'] = (refs) =>
+    Promise.resolve({
+      states: refs.map(({ key }) => (Buffer.from(key).toString() === 'bad' ? Buffer.alloc(8, 0xff) : null)),
+      knownSeq: new Map(),
+    });
+  const { predict } = aPredictor(await anEntry({ champion: aVersion(2, aScorer(sum), { input }) }), {
+    store: { read },
+  });
+  const [answers] = (await predict([
+    anInstance('a', { x: 1 }),
+    anInstance('b', { x: 2, key: 'bad' }),
+    anInstance('c', { x: 3 }),
+  ])) as [Answer[]];
+  expect(answers.map(brief)).toMatchObject([
+    { id: 'a', score: 1, rung: 'champion', error: null },
+    { id: 'b', score: 0.1, rung: 'rule', error: 'v2: the state has another layout' },
+    { id: 'c', score: 3, rung: 'champion', error: null },
+  ]);
+});
+
 test('an unknown model rejects its own request only', async () => {
   const { predictor, predict } = aPredictor(await anEntry({ champion: aVersion(2, aScorer(sum)) }));
   const reject = vi.fn();

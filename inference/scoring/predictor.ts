@@ -3,8 +3,9 @@ import { SerinError } from '../../domain/errors.ts';
 import type { ServedVersion } from '../model/served-version.ts';
 import type { RouteEntry, Rung, RungName } from '../routing/route-entry.ts';
 import type { Accounting, Answer, Instance } from './answer.ts';
-import type { FeatureBatchReader, FeatureGroup, FeatureRow } from './feature-batch.ts';
-import { scoreRows } from './score-rows.ts';
+import type { FeatureBatchReader, FeatureGroup, FeatureMatrix } from './feature-batch.ts';
+import { requestFor } from './request-for.ts';
+import { scoreMatrix } from './score-rows.ts';
 import { scoreTensors, type TensorWork } from './score-tensors.ts';
 import type { ShadowJob, ShadowRunner } from './shadow-runner.ts';
 
@@ -47,7 +48,7 @@ interface Row {
 interface Group {
   readonly served: ServedVersion;
   readonly rows: Row[];
-  readonly featureRows: FeatureRow[];
+  readonly features: FeatureGroup;
 }
 
 interface Asked {
@@ -121,18 +122,18 @@ export class Predictor {
   async #climb(
     rows: readonly Row[],
     shadowed: readonly ShadowJob[],
-  ): Promise<{ shadowFeatures: Float64Array[]; featuresMs: number }> {
+  ): Promise<{ shadowFeatures: FeatureMatrix[]; featuresMs: number }> {
     let waiting: readonly Row[] = rows;
-    let shadowFeatures: Float64Array[] = [];
+    let shadowFeatures: FeatureMatrix[] = [];
     let storeFailed = false;
     let featuresMs = 0;
     let first = true;
     while (waiting.length > 0) {
       const groups = groupByVersion(waiting);
       const startMs = performance.now();
-      let matrices: Float64Array[];
+      let matrices: FeatureMatrix[];
       try {
-        const wanted = groups.map(featureGroup);
+        const wanted = groups.map(({ features }) => features);
         if (storeFailed) matrices = this.#deps.features.readWithoutStore(wanted);
         else
           matrices = await this.#deps.features.read(first ? [...wanted, ...shadowed.map((job) => job.group)] : wanted);
@@ -181,11 +182,11 @@ function groupByVersion(rows: readonly Row[]): Group[] {
     for (let placed = false; !placed && row.rung < row.ladder.length;) {
       const { served } = row.ladder[row.rung]!;
       try {
-        const request = requestFor(served, row);
+        const request = requestFor(served, row.entry.champion, row.instance);
         let group = groups.find((each) => each.served === served);
-        if (!group) groups.push((group = { served, rows: [], featureRows: [] }));
+        if (!group) groups.push((group = { served, rows: [], features: { input: served.input, rows: [] } }));
         group.rows.push(row);
-        group.featureRows.push({ request, asOf: row.instance.asOf });
+        group.features.rows.push({ request, asOf: row.instance.asOf });
         placed = true;
       } catch (error) {
         descend(row, messageOf(error));
@@ -195,22 +196,12 @@ function groupByVersion(rows: readonly Row[]): Group[] {
   return groups;
 }
 
-function requestFor(served: ServedVersion, { instance, entry }: Row) {
-  return served.featureSet === entry.champion.featureSet
-    ? instance.request
-    : served.input.checkRequest(instance.fields);
-}
-
-function featureGroup({ served, featureRows }: Group): FeatureGroup {
-  return { input: served.input, rows: featureRows };
-}
-
-async function scoreGroup({ served, rows }: Group, features: Float64Array): Promise<void> {
-  const scores = await scoreRows(served.scorer, features, rows.length);
+async function scoreGroup({ served, rows }: Group, features: FeatureMatrix): Promise<void> {
+  const scores = await scoreMatrix(served.scorer, features, rows.length);
   const width = served.scorer.featureCount;
   for (let i = 0; i < rows.length; i++) {
     const row = rows[i]!;
-    row.features = features.subarray(i * width, (i + 1) * width);
+    row.features = features.values.subarray(i * width, (i + 1) * width);
     const score = scores[i]!;
     if (typeof score !== 'number') {
       descend(row, score.message);

@@ -16,7 +16,7 @@ export const anInput: FeatureInput = {
     { name: 'key', type: 'str', description: '' },
   ],
   checkRequest(fields) {
-    const { x = null, y = null, key = null } = fields;
+    const { x = null, y = null, key = null } = fields as Record<string, unknown>;
     for (const [field, value] of [
       ['x', x],
       ['y', y],
@@ -28,13 +28,14 @@ export const anInput: FeatureInput = {
   },
   refsOf: (rows) => rows.map(({ request }) => ({ viewId: 'view@1', key: Buffer.from(String(request['key'])) })),
   assemble(states, rows) {
-    const features = new Float64Array(rows.length * 3);
-    rows.forEach(({ request }, i) => {
-      features[i * 3] = (request['x'] as number | null) ?? NaN;
-      features[i * 3 + 1] = (request['y'] as number | null) ?? NaN;
-      features[i * 3 + 2] = states[i]?.readDoubleLE(0) ?? NaN;
+    const values = new Float64Array(rows.length * 3);
+    rows.forEach(({ request: { x, y } }, i) => {
+      const state = states[i];
+      values[i * 3] = (x as number | null) ?? NaN;
+      values[i * 3 + 1] = (y as number | null) ?? NaN;
+      values[i * 3 + 2] = state ? Buffer.from(state).readDoubleLE(0) : NaN;
     });
-    return features;
+    return values;
   },
 };
 
@@ -43,15 +44,14 @@ export function aStore(stored: Readonly<Record<string, number>> = {}): OnlineRea
     reads: 0,
     read(refs) {
       this.reads++;
-      return Promise.resolve(
-        refs.map(({ key }) => {
-          const value = stored[key.toString()];
-          if (value === undefined) return null;
-          const state = Buffer.alloc(8);
-          state.writeDoubleLE(value);
-          return state;
-        }),
-      );
+      const states = refs.map(({ key }) => {
+        const value = stored[Buffer.from(key).toString()];
+        if (value === undefined) return null;
+        const state = Buffer.alloc(8);
+        state.writeDoubleLE(value);
+        return state;
+      });
+      return Promise.resolve({ states, knownSeq: new Map() });
     },
   };
 }

@@ -1,7 +1,8 @@
 import type { RouteEntry } from '../routing/route-entry.ts';
 import type { Accounting, Answer, Instance, ShadowScore } from './answer.ts';
-import type { FeatureGroup, FeatureRow } from './feature-batch.ts';
-import { scoreRows } from './score-rows.ts';
+import type { FeatureGroup, FeatureMatrix } from './feature-batch.ts';
+import { requestFor } from './request-for.ts';
+import { scoreMatrix } from './score-rows.ts';
 
 export interface ShadowDeps {
   readonly accounting: Accounting;
@@ -57,7 +58,7 @@ export class ShadowRunner {
    */
   submit(
     jobs: readonly ShadowJob[],
-    features: readonly Float64Array[],
+    features: readonly FeatureMatrix[],
     answers: ReadonlyMap<RouteEntry, readonly Answer[]>,
   ): void {
     jobs.forEach((job, i) => {
@@ -72,7 +73,7 @@ export class ShadowRunner {
     });
   }
 
-  async #score(job: ShadowJob, features: Float64Array, answers: readonly Answer[]): Promise<void> {
+  async #score(job: ShadowJob, features: FeatureMatrix, answers: readonly Answer[]): Promise<void> {
     this.#waitingRows -= job.instances.length;
     const { entry, group, refusals } = job;
     if (this.#deps.queuedRows() > this.#deps.maxQueuedRows) {
@@ -81,14 +82,14 @@ export class ShadowRunner {
     }
     const shadow = entry.shadow!;
     const width = shadow.scorer.featureCount;
-    const scores = group.rows.length === 0 ? [] : await scoreRows(shadow.scorer, features, group.rows.length);
+    const scores = await scoreMatrix(shadow.scorer, features, group.rows.length);
     let taken = 0;
     const results = answers.map((answer, i): ShadowScore => {
       const refusal = refusals[i];
       if (typeof refusal === 'string') return failure(answer, shadow.version, refusal, new Float64Array(0));
       const at = taken++;
       const score = scores[at]!;
-      const own = features.subarray(at * width, (at + 1) * width);
+      const own = features.values.subarray(at * width, (at + 1) * width);
       if (typeof score !== 'number') return failure(answer, shadow.version, score.message, own);
       return {
         answer,
@@ -109,20 +110,16 @@ export class ShadowRunner {
 
 function jobOf(entry: RouteEntry, instances: readonly Instance[]): ShadowJob {
   const shadow = entry.shadow!;
-  const sameInput = shadow.featureSet === entry.champion.featureSet;
-  const rows: FeatureRow[] = [];
+  const group: FeatureGroup = { input: shadow.input, rows: [] };
   const refusals = instances.map((instance) => {
     try {
-      rows.push({
-        request: sameInput ? instance.request : shadow.input.checkRequest(instance.fields),
-        asOf: instance.asOf,
-      });
+      group.rows.push({ request: requestFor(shadow, entry.champion, instance), asOf: instance.asOf });
       return null;
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }
   });
-  return { entry, instances, refusals, group: { input: shadow.input, rows } };
+  return { entry, instances, refusals, group };
 }
 
 function failure(answer: Answer, version: number, error: string, features: Float64Array): ShadowScore {
