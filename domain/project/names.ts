@@ -71,10 +71,10 @@ export function referenceMissing(name: string, among: readonly string[], path: s
   });
 }
 
-/** The name within a third of its length in edits, at least two; null when none is near. */
+/** The name within a third of its length in edits (two at least, but never all of it); null when none is near. */
 export function nearestName(name: string, among: readonly string[]): string | null {
   let best: string | null = null;
-  let fewest = Math.max(2, Math.floor(name.length / 3)) + 1;
+  let fewest = Math.min(name.length, Math.max(2, Math.floor(name.length / 3)) + 1);
   for (const candidate of among) {
     const edits = editDistance(name, candidate);
     if (edits < fewest) [best, fewest] = [candidate, edits];
