@@ -120,12 +120,13 @@ export const CONFIG_SCHEMA = Type.Object({
   }),
   metricsPort: port({
     env: 'SERIN_METRICS_PORT',
-    description: 'Port on which a worker serves `/metrics` and `/health`; 0 takes a free one.',
+    description:
+      'Port on which a worker, or an inference tier of several processes, serves `/metrics` and `/health`; 0 takes a free one.',
     default: 9464,
   }),
   metricsHost: text({
     env: 'SERIN_METRICS_HOST',
-    description: 'Address of the worker’s `/metrics` and `/health`.',
+    description: 'Address of that port.',
     default: '127.0.0.1',
   }),
   workerQueues: Type.Array(Type.Enum([...TASK_QUEUES]), {

@@ -24,6 +24,7 @@ export interface EmbeddedPorts {
   readonly api: number;
   readonly inference: number;
   readonly workerMetrics: number;
+  readonly inferenceMetrics: number;
 }
 
 export interface EmbeddedPlatformOptions {
@@ -138,6 +139,9 @@ async function startLocked(options: EmbeddedPlatformOptions, unlock: () => Promi
     const apiUrl = `http://127.0.0.1:${ports.api}`;
     const inferenceUrl = `http://127.0.0.1:${ports.inference}`;
     const workerUrl = `http://127.0.0.1:${ports.workerMetrics}`;
+    const inferenceProcesses = options.inferenceProcesses ?? 2;
+    // several processes share the port of the predictions; health and metrics of all of them are asked of their primary
+    const inferenceHealthUrl = inferenceProcesses > 1 ? `http://127.0.0.1:${ports.inferenceMetrics}` : inferenceUrl;
     const env = {
       ...inheritedEnvironment(),
       ORT_DISABLE_TELEMETRY: '1',
@@ -155,9 +159,8 @@ async function startLocked(options: EmbeddedPlatformOptions, unlock: () => Promi
       SERIN_INFERENCE_HOST: '127.0.0.1',
       SERIN_INFERENCE_PORT: String(ports.inference),
       SERIN_INFERENCE_URL: inferenceUrl,
-      SERIN_INFERENCE_PROCESSES: String(options.inferenceProcesses ?? 2),
+      SERIN_INFERENCE_PROCESSES: String(inferenceProcesses),
       SERIN_METRICS_HOST: '127.0.0.1',
-      SERIN_METRICS_PORT: String(ports.workerMetrics),
       SERIN_TOKEN: credentials.admin,
       SERIN_LOG_LEVEL: config.logLevel,
       ...options.env,
@@ -166,23 +169,24 @@ async function startLocked(options: EmbeddedPlatformOptions, unlock: () => Promi
 
     onProgress('starting api, worker and inference');
     const services = [
-      { part: 'api', url: apiUrl },
-      { part: 'worker', url: workerUrl },
-      { part: 'inference', url: inferenceUrl },
+      { part: 'api', url: apiUrl, metricsPort: 0 },
+      { part: 'worker', url: workerUrl, metricsPort: ports.workerMetrics },
+      { part: 'inference', url: inferenceHealthUrl, metricsPort: ports.inferenceMetrics },
     ] as const;
-    await allOrFirstError(
-      services.map(async ({ part, url }) => {
-        const startService = () =>
+    await allOrNone(
+      services.map(({ part, url, metricsPort }) => async (signal: AbortSignal) => {
+        const startService = (startSignal?: AbortSignal) =>
           startProcess({
             name: part,
             module: options.modules?.[part] ?? MODULES[part],
             logFile: logFile(part),
             logger,
             onSpawn: started(part),
-            env: { ...env, SERIN_NODE_ID: `${part}-1` },
+            env: { ...env, SERIN_NODE_ID: `${part}-1`, SERIN_METRICS_PORT: String(metricsPort) },
             readyUrl: `${url}/health/ready`,
+            ...(startSignal === undefined ? {} : { signal: startSignal }),
           });
-        parts.add(part, await startService(), startService);
+        parts.add(part, await startService(signal), startService);
       }),
     );
 
@@ -195,7 +199,11 @@ async function startLocked(options: EmbeddedPlatformOptions, unlock: () => Promi
       apiUrl,
       inferenceUrl,
       blobUrl,
-      metricsUrls: { api: `${apiUrl}/metrics`, worker: `${workerUrl}/metrics`, inference: `${inferenceUrl}/metrics` },
+      metricsUrls: {
+        api: `${apiUrl}/metrics`,
+        worker: `${workerUrl}/metrics`,
+        inference: `${inferenceHealthUrl}/metrics`,
+      },
     };
     await writePlatformFile(home, addresses);
     let stopping: Promise<void> | undefined;
@@ -327,12 +335,21 @@ async function choosePorts(given: Partial<EmbeddedPorts>): Promise<EmbeddedPorts
     api: given.api ?? (await choose()),
     inference: given.inference ?? (await choose()),
     workerMetrics: given.workerMetrics ?? (await choose()),
+    inferenceMetrics: given.inferenceMetrics ?? (await choose()),
   };
 }
 
-/** Like Promise.all, but nothing is still starting when it fails. */
-async function allOrFirstError(starts: readonly Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(starts);
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
+/** Like Promise.all, but the first failure calls the others off, and nothing is still starting when it is thrown. */
+async function allOrNone(starts: readonly ((signal: AbortSignal) => Promise<void>)[]): Promise<void> {
+  const calledOff = new AbortController();
+  const failures: unknown[] = [];
+  await Promise.all(
+    starts.map((start) =>
+      start(calledOff.signal).catch((error: unknown) => {
+        failures.push(error);
+        calledOff.abort();
+      }),
+    ),
+  );
+  if (failures.length > 0) throw failures[0];
 }

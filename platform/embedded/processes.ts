@@ -111,6 +111,8 @@ export interface ProcessOptions {
   /** Answers 2xx once the process is ready. */
   readonly readyUrl?: string;
   readonly readyTimeoutMs?: number;
+  /** Gives up waiting, and stops the process. */
+  readonly signal?: AbortSignal;
   readonly logger: Logger;
   readonly onSpawn?: ((pid: number) => void) | undefined;
 }
@@ -120,7 +122,18 @@ export interface ProcessOptions {
  * @throws SerinError `PREREQUISITE_MISSING` with the last lines of its log when it ends or stays unready
  */
 export async function startProcess(options: ProcessOptions): Promise<RunningProgram> {
-  const { name, module, args = [], nodeArgs = [], env, logFile, readyUrl, readyTimeoutMs = 60_000, logger } = options;
+  const {
+    name,
+    module,
+    args = [],
+    nodeArgs = [],
+    env,
+    logFile,
+    readyUrl,
+    readyTimeoutMs = 60_000,
+    logger,
+    signal,
+  } = options;
   const program = await startProgram({
     name,
     command: process.execPath,
@@ -132,9 +145,16 @@ export async function startProcess(options: ProcessOptions): Promise<RunningProg
     onSpawn: options.onSpawn,
   });
   if (readyUrl !== undefined) {
-    await waitUntilReady(program, () => answers(readyUrl), { timeoutMs: readyTimeoutMs, logFile });
+    await waitUntilReady(program, () => answers(readyUrl), { timeoutMs: readyTimeoutMs, logFile, signal });
   }
   return program;
+}
+
+interface ReadinessOptions {
+  readonly timeoutMs: number;
+  readonly logFile: string;
+  readonly everyMs?: number;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -144,7 +164,7 @@ export async function startProcess(options: ProcessOptions): Promise<RunningProg
 export async function waitUntilReady(
   program: RunningProgram,
   isReady: () => Promise<boolean>,
-  { timeoutMs, logFile, everyMs = 50 }: { timeoutMs: number; logFile: string; everyMs?: number },
+  { timeoutMs, logFile, everyMs = 50, signal }: ReadinessOptions,
 ): Promise<void> {
   let ended: Exit | undefined;
   void program.exited.then((exit) => {
@@ -152,6 +172,10 @@ export async function waitUntilReady(
   });
   const deadlineMs = Date.now() + timeoutMs;
   while (!(await isReady())) {
+    if (signal?.aborted) {
+      await program.stop(2_000);
+      throw new SerinError('CANCELLED', `${program.name} was not waited for`);
+    }
     if (ended === undefined && Date.now() > deadlineMs) {
       await program.stop(2_000);
       throw new SerinError(

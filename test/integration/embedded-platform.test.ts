@@ -20,7 +20,9 @@ import { createLogger } from '../../platform/logger.ts';
 const STUB = `
 import { createServer } from 'node:http';
 const port = { 'api-1': 'SERIN_API_PORT', 'worker-1': 'SERIN_METRICS_PORT', 'inference-1': 'SERIN_INFERENCE_PORT' }[process.env.SERIN_NODE_ID];
-createServer((request, reply) => reply.end(process.env.SERIN_NODE_ID)).listen(Number(process.env[port]), '127.0.0.1');
+const serve = (name) => createServer((request, reply) => reply.end(process.env.SERIN_NODE_ID)).listen(Number(process.env[name]), '127.0.0.1');
+serve(port);
+if (port === 'SERIN_INFERENCE_PORT') serve('SERIN_METRICS_PORT');
 process.on('SIGTERM', () => process.exit(0));
 process.on('disconnect', () => process.exit(0));
 `;
