@@ -435,10 +435,10 @@ test('every random history keeps the laws of a rollout, and ends', () => {
       if (state.phase === 'promoted') expect(promotions).toBe(1);
       ends.set(state.phase, (ends.get(state.phase) ?? 0) + 1);
     }),
-    { numRuns: 3_000, seed: 20_260_101 },
+    { numRuns: 2_000, seed: 20_260_101 },
   );
   // The histories reach both ends often enough for the laws to mean something.
-  expect(ends.get('promoted') ?? 0).toBeGreaterThan(50);
+  expect(ends.get('promoted') ?? 0).toBeGreaterThan(30);
   expect(ends.get('rolledBack') ?? 0).toBeGreaterThan(500);
 }, 60_000);
 
