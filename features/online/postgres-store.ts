@@ -31,6 +31,10 @@ export interface PostgresStoreOptions {
   readonly readTimeoutMs?: number | null;
 }
 
+export function createPostgresStore(pool: Pool, options: Omit<PostgresStoreOptions, 'pool'> = {}): OnlineStore {
+  return new PostgresOnlineStore({ pool, ...options });
+}
+
 export class PostgresOnlineStore implements OnlineStore {
   readonly #pool: Pool;
   readonly #readTimeoutMs: number | null;

@@ -7,17 +7,16 @@ import { isTimeFault, readTime } from '../../domain/features/time-text.ts';
 import type { Row, Value } from '../../domain/project/expression.ts';
 import type { ProjectSpec, RequestField } from '../../domain/project/spec.ts';
 import type { Micros } from '../../domain/time.ts';
-import { compileFeatureSet, type FeatureSetPlan } from '../kernel/feature-set-plan.ts';
+import { compileFeatureSet, type FeatureSetPlan, type ViewUsePlan } from '../kernel/feature-set-plan.ts';
 import { encodeKey } from '../kernel/key-encoding.ts';
 import type { ViewPlan } from '../kernel/view-plan.ts';
 import { decodeState, FEATURE_STATUSES, read, readMissing, type ViewState } from '../kernel/view-state.ts';
 import type { OnlineStore, StateRef } from '../online/online-store.ts';
 
-/** The states a batch of instances needs, each once. */
-export interface ReferencePlan {
-  readonly refs: readonly StateRef[];
-  /** Per instance and use of a view (row by row): the position in `refs`, or −1 for a key with a null part. */
-  readonly places: Int32Array;
+export interface FeatureRow {
+  /** The request fields, as `checkRequest` returns them. */
+  readonly request: Row;
+  readonly asOf: Micros;
 }
 
 export interface FeatureVectors {
@@ -51,17 +50,17 @@ export interface FeatureReader {
    * @throws INPUT_INVALID naming the field, its value and the rule
    */
   checkRequest(instance: unknown): Row;
-  /** @param instances as `checkRequest` returns them */
-  refsOf(instances: readonly Row[]): ReferencePlan;
-  /** @param states one per reference; null: no state. All null gives the vectors of unknown keys. */
-  assemble(
-    plan: ReferencePlan,
-    states: readonly (Uint8Array | null)[],
-    instances: readonly Row[],
-    asOf: readonly Micros[],
-  ): FeatureVectors;
-  /** `refsOf`, one round trip, `assemble`. */
-  read(store: Pick<OnlineStore, 'read'>, instances: readonly Row[], asOf: readonly Micros[]): Promise<FeaturesRead>;
+  /** The states the rows need: row by row, one for each use of a view whose key has no null part. The store fetches repeated ones once. */
+  refsOf(rows: readonly FeatureRow[]): readonly StateRef[];
+  /**
+   * @param states one per reference of `refsOf(rows)`; null: no state. All null gives the vectors of unknown keys.
+   * @returns rows × columns, row by row; NaN is null
+   */
+  assemble(states: readonly (Uint8Array | null)[], rows: readonly FeatureRow[]): Float64Array;
+  /** `assemble`, with how each value came about. */
+  assembleVectors(states: readonly (Uint8Array | null)[], rows: readonly FeatureRow[]): FeatureVectors;
+  /** `refsOf`, one round trip, `assembleVectors`. */
+  read(store: Pick<OnlineStore, 'read'>, rows: readonly FeatureRow[]): Promise<FeaturesRead>;
 }
 
 /** @throws REFERENCE_MISSING REFERENCE_CYCLE as `compileFeatureSet` does */
@@ -69,40 +68,42 @@ export function compileFeatureReader(project: ProjectSpec, featureSet: string): 
   const plan = compileFeatureSet(project, featureSet);
   const { views, uses } = plan;
   const width = plan.featureNames.length;
-  const viewIndexes = new Map(views.map(({ id }, view) => [id, view]));
   // the kernel writes all outputs of a view here; the set picks from it
   const outputs = views.map((view) => new Float64Array(view.outputs.length));
   const outputStatuses = views.map((view) => new Uint8Array(view.outputs.length));
+  const hasKey = (use: ViewUsePlan, request: Row): boolean =>
+    use.key.every((field) => (request[field] ?? null) !== null);
 
-  const refsOf = (instances: readonly Row[]): ReferencePlan => {
+  const refsOf = (rows: readonly FeatureRow[]): readonly StateRef[] => {
     const refs: StateRef[] = [];
-    const places = new Int32Array(instances.length * uses.length);
-    const known = new Map<string, number>();
-    let at = 0;
-    for (const instance of instances) {
-      for (const use of uses) places[at++] = placeOf(views[use.view]!, use.key, instance, refs, known);
+    for (const { request } of rows) {
+      for (const use of uses) {
+        const view = views[use.view]!;
+        const key = encodeKey(
+          view.keyParts,
+          use.key.map((field) => request[field] ?? null),
+        );
+        if (key !== null) refs.push({ viewId: view.id, key });
+      }
     }
-    return { refs, places };
+    return refs;
   };
 
-  const assemble: FeatureReader['assemble'] = ({ refs, places }, states, instances, asOf) => {
-    const values = new Float64Array(instances.length * width);
+  const assembleVectors = (states: readonly (Uint8Array | null)[], rows: readonly FeatureRow[]): FeatureVectors => {
+    const values = new Float64Array(rows.length * width);
     // what no view fills is derived
-    const statuses = new Uint8Array(instances.length * width).fill(DERIVED);
-    const readAt = Float64Array.from(asOf);
-    const decoded = refs.map(({ viewId }, i): ViewState | null => {
-      const bytes = states[i] ?? null;
-      return bytes === null ? null : decodeState(views[viewIndexes.get(viewId)!]!, bytes);
-    });
-    const stateOf = (row: number, use: number): ViewState | null => {
-      const place = places[row * uses.length + use]!;
-      return place < 0 ? null : decoded[place]!;
-    };
-    for (let row = 0; row < instances.length; row++) {
+    const statuses = new Uint8Array(rows.length * width).fill(DERIVED);
+    const readAt = Float64Array.from(rows, ({ asOf }) => asOf);
+    const decode = createDecoder();
+    const ofRow: (ViewState | null)[] = uses.map(() => null);
+    let next = 0;
+    for (let row = 0; row < rows.length; row++) {
+      const { request, asOf } = rows[row]!;
       const offset = row * width;
       for (let u = 0; u < uses.length; u++) {
-        const foldedAt = stateOf(row, u)?.foldedAt ?? -Infinity;
-        if (foldedAt > readAt[row]!) readAt[row] = foldedAt;
+        const state = hasKey(uses[u]!, request) ? decode(views[uses[u]!.view]!, states[next++] ?? null) : null;
+        ofRow[u] = state;
+        if (state !== null && state.foldedAt > readAt[row]!) readAt[row] = state.foldedAt;
       }
       for (let u = 0; u < uses.length; u++) {
         const use = uses[u]!;
@@ -110,7 +111,7 @@ export function compileFeatureReader(project: ProjectSpec, featureSet: string): 
           views[use.view]!,
           outputs[use.view]!,
           outputStatuses[use.view]!,
-          stateOf(row, u),
+          ofRow[u]!,
         ];
         if (state === null) readMissing(view, numbers, 0, kinds);
         else read(view, state, readAt[row]!, numbers, 0, kinds);
@@ -119,7 +120,7 @@ export function compileFeatureReader(project: ProjectSpec, featureSet: string): 
           statuses[offset + use.features[i]!] = kinds[use.outputs[i]!]!;
         }
       }
-      plan.derive(instances[row]!, asOf[row]!, values, offset);
+      plan.derive(request, asOf, values, offset);
       for (let i = offset; i < offset + width; i++) {
         if (statuses[i] === DERIVED) statuses[i] = Number.isNaN(values[i]) ? NULL : PRESENT;
       }
@@ -134,31 +135,24 @@ export function compileFeatureReader(project: ProjectSpec, featureSet: string): 
     views,
     checkRequest: createRequestCheck(plan),
     refsOf,
-    assemble,
-    async read(store, instances, asOf) {
-      const references = refsOf(instances);
-      const { states, knownSeq } = await store.read(references.refs);
-      return { ...assemble(references, states, instances, asOf), knownSeq };
+    assemble: (states, rows) => assembleVectors(states, rows).values,
+    assembleVectors,
+    async read(store, rows) {
+      const { states, knownSeq } = await store.read(refsOf(rows));
+      return { ...assembleVectors(states, rows), knownSeq };
     },
   };
 }
 
-function placeOf(
-  view: ViewPlan,
-  key: readonly string[],
-  instance: Row,
-  refs: StateRef[],
-  known: Map<string, number>,
-): number {
-  const bytes = encodeKey(
-    view.keyParts,
-    key.map((field) => instance[field] ?? null),
-  );
-  if (bytes === null) return -1;
-  const text = `${view.id} ${bytes.toString('latin1')}`;
-  let place = known.get(text);
-  if (place === undefined) known.set(text, (place = refs.push({ viewId: view.id, key: bytes }) - 1));
-  return place;
+/** Bytes that many rows share (a busy key) are decoded once; the store hands out the same bytes for the same key. */
+function createDecoder(): (view: ViewPlan, bytes: Uint8Array | null) => ViewState | null {
+  const decoded = new Map<Uint8Array, ViewState>();
+  return (view, bytes) => {
+    if (bytes === null) return null;
+    let state = decoded.get(bytes);
+    if (state === undefined) decoded.set(bytes, (state = decodeState(view, bytes)));
+    return state;
+  };
 }
 
 const PRESENT = FEATURE_STATUSES.indexOf('present');
