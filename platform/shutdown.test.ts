@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { expect, test } from 'vitest';
 import { createLogger } from './logger.ts';
 import { createShutdown } from './shutdown.ts';
@@ -7,7 +8,7 @@ const logger = createLogger({ service: 'test', node: 'test', level: 'silent' });
 test('what was opened last is closed first, once, and a failure to close is an exit code', async () => {
   const closed: string[] = [];
   const codes: number[] = [];
-  const shutdown = createShutdown({ logger, exit: (code) => codes.push(code) });
+  const shutdown = createShutdown({ logger, target: new EventEmitter(), exit: (code) => codes.push(code) });
   shutdown.onClose('database', async () => closed.push('database'));
   shutdown.onClose('broken', () => Promise.reject(new Error('stuck')));
   shutdown.onClose('http', async () => closed.push('http'));
@@ -21,6 +22,7 @@ test('a part that does not close is given up at the deadline', async () => {
   await new Promise<void>((resolve) => {
     const shutdown = createShutdown({
       logger,
+      target: new EventEmitter(),
       deadlineMs: 10,
       exit: (code) => {
         codes.push(code);
@@ -31,4 +33,24 @@ test('a part that does not close is given up at the deadline', async () => {
     void shutdown.start('test');
   });
   expect(codes).toEqual([1]);
+});
+
+test('a signal starts the shutdown, a second one ends the process at once', () => {
+  const codes: number[] = [];
+  const target = new EventEmitter();
+  const shutdown = createShutdown({ logger, target, exit: (code) => codes.push(code) });
+  shutdown.onClose('stuck', () => new Promise(() => {}));
+  target.emit('SIGTERM');
+  expect(codes).toEqual([]);
+  target.emit('SIGINT');
+  expect(codes).toEqual([1]);
+});
+
+test('a process whose parent has died ends in order', async () => {
+  const ended = new Promise<number>((resolve) => {
+    const target = Object.assign(new EventEmitter(), { channel: { unref: () => undefined } });
+    createShutdown({ logger, target, exit: resolve });
+    target.emit('disconnect');
+  });
+  expect(await ended).toBe(0);
 });

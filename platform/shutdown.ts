@@ -2,10 +2,17 @@ import type { Logger } from './logger.ts';
 
 type Close = () => Promise<unknown>;
 
+interface ShutdownTarget {
+  readonly channel?: { unref(): void } | null | undefined;
+  on(event: 'SIGTERM' | 'SIGINT' | 'disconnect', listener: () => void): unknown;
+}
+
 export interface ShutdownOptions {
   readonly logger: Logger;
   /** How long the closing may take in all before the process exits with 1. */
   readonly deadlineMs?: number;
+  /** What is told to end: this process, replaced in tests. */
+  readonly target?: ShutdownTarget;
   /** Replaced in tests. */
   readonly exit?: (code: number) => void;
 }
@@ -21,6 +28,7 @@ export interface Shutdown {
 export function createShutdown({
   logger,
   deadlineMs = 20_000,
+  target = process,
   exit = (code) => process.exit(code),
 }: ShutdownOptions): Shutdown {
   const closers: { readonly name: string; readonly close: Close }[] = [];
@@ -53,14 +61,14 @@ export function createShutdown({
   }
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
+    target.on(signal, () => {
       if (ending !== undefined) exit(1);
       void start(signal);
     });
   }
-  if (process.channel !== undefined) {
-    process.on('disconnect', () => void start('the parent process has ended'));
-    process.channel.unref();
+  if (target.channel) {
+    target.on('disconnect', () => void start('the parent process has ended'));
+    target.channel.unref();
   }
   return { onClose: (name, close) => closers.push({ name, close }), start };
 }
