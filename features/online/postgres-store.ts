@@ -121,6 +121,11 @@ export class PostgresOnlineStore implements OnlineStore {
     return answered(async () => {
       const client = await this.#pool.connect();
       let broken: Error | undefined;
+      // a connection that dies between two statements says so by an event, which nobody else listens for
+      const onError = (error: Error): void => {
+        broken = error;
+      };
+      client.on('error', onError);
       try {
         await client.query('begin');
         const result = await work(client);
@@ -133,6 +138,7 @@ export class PostgresOnlineStore implements OnlineStore {
         });
         throw error;
       } finally {
+        client.off('error', onError);
         client.release(broken);
       }
     });
