@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { access, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { SourceMap } from 'node:module';
+import { SourceMap, type SourceMapPayload } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -97,7 +97,7 @@ function located(error: unknown, module: string, map: string, file: string): unk
 /** The innermost stack frame that lies in the author's files, mapped back: `examples/flights/project.ts:12`. */
 function lineInProject(stack: string, module: string, map: string, file: string): string | null {
   if (map === '') return null;
-  const sourceMap = new SourceMap(JSON.parse(map));
+  const sourceMap = new SourceMap(JSON.parse(map) as SourceMapPayload);
   const installation = dirname(fileURLToPath(compiledModule(import.meta.url, '../domain/project/authoring.ts')));
   for (const line of stack.split('\n')) {
     const match = /:(\d+):(\d+)\)?$/.exec(line);
