@@ -1,4 +1,5 @@
 /** View features of a spine, by replaying the log through the kernel: the same code that serves them. */
+import { strict as assert } from 'node:assert';
 import { quoteIdentifier as quote } from '../../domain/project/expression.ts';
 import type { FeatureSetPlan, ViewUsePlan } from '../kernel/feature-set-plan.ts';
 import type { ViewPlan } from '../kernel/view-plan.ts';
@@ -24,7 +25,7 @@ export async function replayView(
   const uses = featureSet.uses.filter((use) => use.view === view);
   fillMissing(plan, uses, columns);
   await makeKeys(duckdb, plan, uses);
-  const questions = await readQuestions(duckdb, plan, uses);
+  const questions = await readQuestions(duckdb, plan, uses, spine.rows * uses.length);
   const answer = answerer(plan, uses, questions, columns);
 
   const measures = new Float64Array(plan.measureCount);
@@ -83,7 +84,7 @@ async function makeKeys(duckdb: DuckDb, plan: ViewPlan, uses: readonly ViewUsePl
   );
   await duckdb.run(`
     CREATE TABLE key AS
-    SELECT ROW_NUMBER() OVER (ORDER BY ${parts.join(', ')}) - 1 AS id, * FROM (${asked.join(' UNION ')})
+    SELECT ROW_NUMBER() OVER (ORDER BY ${parts.join(', ')}) - 1 AS id, * FROM (SELECT DISTINCT * FROM (${asked.join(' UNION ALL ')}))
     WHERE ${parts.map((part) => `${part} IS NOT NULL`).join(' AND ')}`);
 }
 
@@ -103,13 +104,19 @@ interface Questions {
   readonly uses: Float64Array;
 }
 
-async function readQuestions(duckdb: DuckDb, plan: ViewPlan, uses: readonly ViewUsePlan[]): Promise<Questions> {
+async function readQuestions(
+  duckdb: DuckDb,
+  plan: ViewPlan,
+  uses: readonly ViewUsePlan[],
+  atMost: number,
+): Promise<Questions> {
   const asked = uses.map((use, number) => {
     const same = keyOf(plan, use, 'spine.').map((key, part) => `${key} = k${part}`);
     return `SELECT id, as_of, idx, ${number} AS use FROM spine JOIN key ON ${same.join(' AND ')}`;
   });
   const [total] = await duckdb.rows(`SELECT COUNT(*) AS rows FROM (${asked.join(' UNION ALL ')})`);
   const count = total!['rows'] as number;
+  assert(count <= atMost, `${plan.id}: ${count} questions, but ${atMost} rows and uses to ask`);
   const all = [
     new Float64Array(count),
     new Float64Array(count),
