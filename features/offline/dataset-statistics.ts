@@ -5,7 +5,7 @@ const BASELINE_BINS = 10;
 
 /** @param values NaN is null; the others are finite */
 export function columnStatistics(feature: string, values: Float64Array): ColumnStatistics {
-  const present = values.filter((value) => !Number.isNaN(value));
+  const present = withoutNulls(values);
   const nulls = values.length - present.length;
   const shared = { feature, rows: values.length, nulls, nullRate: values.length === 0 ? 0 : nulls / values.length };
   if (present.length === 0) {
@@ -23,7 +23,10 @@ export function columnStatistics(feature: string, values: Float64Array): ColumnS
   const mean = sum / present.length;
   // two passes: the difference of large sums of squares would lose the digits that matter
   let squares = 0;
-  for (let i = 0; i < present.length; i++) squares += (present[i]! - mean) ** 2;
+  for (let i = 0; i < present.length; i++) {
+    const difference = present[i]! - mean;
+    squares += difference * difference;
+  }
   const edges = referenceEdges(present, BASELINE_BINS);
   return {
     ...shared,
@@ -34,4 +37,14 @@ export function columnStatistics(feature: string, values: Float64Array): ColumnS
     edges: [...edges],
     counts: [...binCounts(present, edges).counts],
   };
+}
+
+function withoutNulls(values: Float64Array): Float64Array {
+  const present = new Float64Array(values.length);
+  let count = 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    if (value === value) present[count++] = value;
+  }
+  return present.subarray(0, count);
 }

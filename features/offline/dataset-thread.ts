@@ -8,32 +8,38 @@ import { DuckDb } from './duckdb.ts';
 const PROGRESS_EVERY_MS = 200;
 
 async function main(job: DatasetJob): Promise<void> {
-  const send = (message: ThreadMessage): void => parentPort!.postMessage(message);
+  const port = parentPort!;
   let duckdb: DuckDb | undefined;
   let aborted = false;
   let reportedAt = 0;
-  parentPort!.on('message', () => {
+  port.on('message', () => {
     aborted = true;
     duckdb?.interrupt();
   });
+  let last: ThreadMessage;
   try {
     duckdb = await DuckDb.open(job.duckdb);
     const result = await makeDatasetFile(duckdb, job, (done, total) => {
       if (aborted) throw cancelled();
       if (performance.now() - reportedAt < PROGRESS_EVERY_MS && done < total) return;
       reportedAt = performance.now();
-      send({ type: 'progress', done, total });
+      port.postMessage({ type: 'progress', done, total } satisfies ThreadMessage);
     });
-    send({ type: 'done', result });
+    last = { type: 'done', result };
   } catch (error) {
-    const refusal = aborted ? cancelled() : error;
-    if (refusal instanceof SerinError)
-      send({ type: 'refused', code: refusal.code, detail: refusal.message, fields: refusal.fields });
-    else send({ type: 'crashed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    last = messageOf(aborted ? cancelled() : error);
   } finally {
     duckdb?.close();
-    parentPort!.close();
   }
+  // the caller ends the thread when it hears this, so the database is closed by now
+  port.postMessage(last);
+  port.close();
+}
+
+function messageOf(error: unknown): ThreadMessage {
+  if (error instanceof SerinError)
+    return { type: 'refused', code: error.code, detail: error.message, fields: error.fields };
+  return { type: 'crashed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }
 
 function cancelled(): SerinError {
