@@ -26,27 +26,27 @@ export interface FlightFiles {
 
 /**
  * Writes the month files. A report counts the flights that landed within its hour, so it knows nothing that was not known
- * when the hour ended.
+ * when the hour ended. The other team sees every flight, so the reports are not sampled.
  * @param sample share of the flights, in (0, 1]; drawn by a hash of the row's number, so the same at every call
  */
 export async function prepareFlightFiles(folder: string, sample: number): Promise<FlightFiles> {
   await mkdir(folder, { recursive: true });
   const database = await openDatabase(folder);
   try {
+    const isSampled = `md5_number_lower(CAST(file_row_number AS VARCHAR)) % 1000000 < ${Math.round(sample * 1e6)}`;
     await database.run(`create table flight as
-      select date, delay, distance, origin, destination, ${availableAtSql('flights')} as landed_at
-      from (select *, epoch_us(date) as date_micros from read_parquet('${sourceFile()}', file_row_number = true))
-      where ${sample >= 1} or md5_number_lower(CAST(file_row_number AS VARCHAR)) % 1000000 < ${Math.round(sample * 1e6)}`);
+      select date, delay, distance, origin, destination, ${availableAtSql('flights')} as landed_at, ${sample >= 1 ? 'true' : isSampled} as is_sampled
+      from (select *, epoch_us(date) as date_micros from read_parquet('${sourceFile()}', file_row_number = true))`);
     await database.run(`create table report as
       select destination as airport, time_bucket(INTERVAL 1 hour, make_timestamp(landed_at)) + INTERVAL 1 hour as "at",
              CAST(round(avg(delay)) AS BIGINT) as mean_delay, count(*) as flights
-      from (select distinct * from flight where delay between -120 and 1500 and distance between 10 and 5500)
+      from (select distinct * exclude (is_sampled) from flight where delay between -120 and 1500 and distance between 10 and 5500)
       group by all`);
     const flights = await writeMonths(
       database,
       folder,
       'flights',
-      'select date, origin, destination, delay, distance from flight',
+      'select date, origin, destination, delay, distance from flight where is_sampled',
       'date',
     );
     const airportStatus = await writeMonths(
@@ -74,7 +74,7 @@ async function writeMonths(
     const file = join(folder, `${name}-${month}.parquet`);
     // by time, then by everything else, so that the file has the same bytes at every call
     await database.run(
-      `copy (${rows} where strftime(${at}, '%Y-%m') = '${month}' order by all) to '${escaped(file)}' (format parquet, compression zstd)`,
+      `copy (select * from (${rows}) where strftime(${at}, '%Y-%m') = '${month}' order by all) to '${escaped(file)}' (format parquet, compression zstd)`,
     );
     files.push([month, file]);
   }
