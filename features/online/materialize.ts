@@ -6,8 +6,8 @@ import { quoteIdentifier, type Row } from '../../domain/project/expression.ts';
 import { MICROS_PER_HOUR, type Micros } from '../../domain/time.ts';
 import { encodeKey } from '../kernel/key-encoding.ts';
 import type { ViewPlan } from '../kernel/view-plan.ts';
-import { encodeState, foldTo, insert, isSpent, resetState, createState, type ViewState } from '../kernel/view-state.ts';
-import { type DuckDb, doubleSql, fileListSql, type ScalarValue } from '../offline/duckdb.ts';
+import { encodeState, foldTo, insert, isSpent, resetState, createState } from '../kernel/view-state.ts';
+import { type DuckDb, doubleSql, fileListSql } from '../offline/duckdb.ts';
 import type { KeyChange, KeyEvent, OnlineStore, StateEntry, ViewCursor } from './online-store.ts';
 
 /**
@@ -18,13 +18,8 @@ export const FOLD_LAG_MICROS = MICROS_PER_HOUR;
 
 export interface MaterializeRequest {
   readonly plan: ViewPlan;
-  /** The whole log of the view's source. */
+  /** The whole log of the view's source: pushed events are written to it before. */
   readonly logFiles: readonly LogFile[];
-  /**
-   * Pushed events that may not be in the log yet (what the log has by sequence is left out). Read the buffer before the list
-   * of log files: an event that moves from one to the other in between is then seen twice, not lost.
-   */
-  readonly buffered?: readonly PushedEvent[];
   /** Events up to here, and no later ones, will be in the store; the cursor says so. */
   readonly upToSeq: number;
   /** The fold point of every state: reads must be at or after it. */
@@ -55,7 +50,7 @@ export async function materializeView(request: MaterializeRequest): Promise<Mate
   const interrupt = (): void => duckdb.interrupt();
   signal?.addEventListener('abort', interrupt);
   try {
-    const states = statesOf(request, relation, progress);
+    const states = relation === null ? [] : statesOf(request, relation, progress);
     const keys = await store.replaceAll({ viewId: plan.id, cursor, states });
     return { ...progress, keys };
   } catch (cause) {
@@ -90,116 +85,75 @@ async function eventsSql({ plan, logFiles, upToSeq, foldAt, blobs }: Materialize
  * so that tiles are filled from left to right.
  */
 async function* statesOf(
-  request: MaterializeRequest,
-  relation: string | null,
+  { plan, foldAt, duckdb, onProgress, signal }: MaterializeRequest,
+  relation: string,
   progress: Progress,
 ): AsyncGenerator<StateEntry> {
-  const { plan, duckdb, onProgress, signal } = request;
-  const replay = new KeyReplay(request, progress);
-  if (relation !== null) {
-    const columns = plan.keyColumns.map(quoteIdentifier).join(', ');
-    await duckdb.run(
-      `CREATE OR REPLACE TEMP TABLE ${KEYS_TABLE} AS SELECT row_number() OVER (ORDER BY ${columns}) - 1 AS ${NUMBER}, ${columns} ` +
-        `FROM (SELECT DISTINCT ${columns} FROM ${relation})`,
-    );
-    const keys: Uint8Array[] = [];
-    for await (const chunk of duckdb.values(`SELECT ${columns} FROM ${KEYS_TABLE} ORDER BY ${NUMBER}`)) {
-      for (let i = 0; i < chunk.rows; i++)
-        keys.push(
-          keyOf(
-            plan,
-            chunk.columns.map((column) => column[i]!),
-          ),
-        );
-    }
-    const measures = plan.measureSql.map((sql, i) => `${doubleSql(sql)} AS "$m${i}"`);
-    const events =
-      `SELECT CAST(k.${NUMBER} AS DOUBLE) AS number, CAST(event_at AS DOUBLE) AS event_at, CAST(greatest(event_at, available_at) AS DOUBLE) AS visible_at, ` +
-      `${plan.measureSql.map((_, i) => `"$m${i}"`).join(', ')} ` +
-      `FROM (SELECT event_at, available_at, ${[columns, ...measures].join(', ')} FROM ${relation}) e ` +
-      `JOIN ${KEYS_TABLE} k USING (${columns}) ORDER BY k.${NUMBER}, e.event_at`;
-    const row = new Float64Array(plan.measureCount);
-    let current = -1;
-    for await (const chunk of duckdb.doubles(events)) {
-      if (signal?.aborted === true) throw signal.reason;
-      const [numbers, eventAts, visibleAts, ...measured] = chunk.columns;
-      for (let i = 0; i < chunk.rows; i++) {
-        if (numbers![i] !== current) {
-          yield* replay.close();
-          current = numbers![i]!;
-          replay.open(keys[current]!);
-        }
-        for (let m = 0; m < row.length; m++) row[m] = measured[m]![i]!;
-        replay.add(eventAts![i]!, visibleAts![i]!, row);
+  const keys = await numberKeys(plan, duckdb, relation);
+  const state = createState(plan);
+  const row = new Float64Array(plan.measureCount);
+  let current = -1;
+  // nothing when no key is open, or when no read can see anything of it
+  function* finished(): Generator<StateEntry> {
+    if (current < 0 || isSpent(plan, state, foldAt)) return;
+    progress.keys++;
+    yield { key: keys[current]!, state: encodeState(plan, state), foldedAt: foldAt };
+  }
+  for await (const chunk of duckdb.doubles(replaySql(plan, relation))) {
+    if (signal?.aborted === true) throw signal.reason;
+    const [numbers, eventAts, visibleAts, ...measures] = chunk.columns;
+    for (let i = 0; i < chunk.rows; i++) {
+      if (numbers![i] !== current) {
+        yield* finished();
+        current = numbers![i]!;
+        resetState(state);
+        foldTo(plan, state, foldAt);
       }
-      onProgress?.({ ...progress });
+      for (let m = 0; m < row.length; m++) row[m] = measures[m]![i]!;
+      insert(plan, state, eventAts![i]!, visibleAts![i]!, row, 0);
     }
-    yield* replay.close();
+    progress.events += chunk.rows;
+    onProgress?.({ ...progress });
   }
-  for (const key of replay.unopened()) {
-    replay.open(key);
-    yield* replay.close();
-  }
+  yield* finished();
 }
 
-/** The state of one key at a time, with the pushed events of the key that the log does not have. */
-class KeyReplay {
-  readonly #plan: ViewPlan;
-  readonly #foldAt: Micros;
-  readonly #progress: Progress;
-  readonly #pushed: Map<string, KeyChange>;
-  readonly #state: ViewState;
-  #key: Uint8Array | null = null;
-
-  constructor({ plan, foldAt, logFiles, upToSeq, buffered = [] }: MaterializeRequest, progress: Progress) {
-    const isLogged = (seq: number): boolean =>
-      logFiles.some(({ firstSeq, lastSeq }) => seq >= firstSeq && seq <= lastSeq);
-    const unlogged = buffered.filter(({ seq }) => seq <= upToSeq && !isLogged(seq));
-    this.#plan = plan;
-    this.#foldAt = foldAt;
-    this.#progress = progress;
-    this.#pushed = new Map(changesOf(plan, unlogged).map((change) => [keyText(change.key), change]));
-    this.#state = createState(plan);
+/** @returns the keys by number */
+async function numberKeys(plan: ViewPlan, duckdb: DuckDb, relation: string): Promise<Uint8Array[]> {
+  const columns = plan.keyColumns.map(quoteIdentifier).join(', ');
+  await duckdb.run(
+    `CREATE OR REPLACE TEMP TABLE ${KEYS_TABLE} AS SELECT row_number() OVER (ORDER BY ${columns}) - 1 AS ${NUMBER}, ${columns} ` +
+      `FROM (SELECT DISTINCT ${columns} FROM ${relation})`,
+  );
+  const keys: Uint8Array[] = [];
+  for await (const chunk of duckdb.values(`SELECT ${columns} FROM ${KEYS_TABLE} ORDER BY ${NUMBER}`)) {
+    for (let i = 0; i < chunk.rows; i++) {
+      const key = encodeKey(
+        plan.keyParts,
+        chunk.columns.map((column) => column[i]!),
+      );
+      if (key === null) throw new RangeError(`${plan.id}: a null key came out of a query that leaves them out`);
+      keys.push(key);
+    }
   }
+  return keys;
+}
 
-  open(key: Uint8Array): void {
-    this.#key = key;
-    resetState(this.#state);
-    foldTo(this.#plan, this.#state, this.#foldAt);
-    const text = keyText(key);
-    for (const { eventAt, visibleAt, measures } of this.#pushed.get(text)?.events ?? [])
-      this.add(eventAt, visibleAt, measures);
-    this.#pushed.delete(text);
-  }
-
-  add(eventAt: Micros, visibleAt: Micros, measures: Float64Array): void {
-    insert(this.#plan, this.#state, eventAt, visibleAt, measures, 0);
-    this.#progress.events++;
-  }
-
-  /** Nothing when no key is open, or when no read can see anything of it. */
-  *close(): Generator<StateEntry> {
-    const key = this.#key;
-    if (key === null || isSpent(this.#plan, this.#state, this.#foldAt)) return;
-    this.#progress.keys++;
-    yield { key, state: encodeState(this.#plan, this.#state), foldedAt: this.#foldAt };
-  }
-
-  /** Keys that only pushed events have. */
-  unopened(): Uint8Array[] {
-    return [...this.#pushed.values()].map(({ key }) => key);
-  }
+/** Columns: the key's number, event_at, visible_at, then the measures. */
+function replaySql(plan: ViewPlan, relation: string): string {
+  const columns = plan.keyColumns.map(quoteIdentifier).join(', ');
+  const measures = plan.measureSql.map((sql, i) => `${doubleSql(sql)} AS "$m${i}"`).join(', ');
+  return (
+    `SELECT CAST(k.${NUMBER} AS DOUBLE), CAST(event_at AS DOUBLE), CAST(greatest(event_at, available_at) AS DOUBLE), ` +
+    `${plan.measureSql.map((_, i) => `"$m${i}"`).join(', ')} ` +
+    `FROM (SELECT event_at, available_at, ${columns}, ${measures} FROM ${relation}) e ` +
+    `JOIN ${KEYS_TABLE} k USING (${columns}) ORDER BY k.${NUMBER}, e.event_at`
+  );
 }
 
 interface Progress {
   events: number;
   keys: number;
-}
-
-function keyOf(plan: ViewPlan, values: readonly ScalarValue[]): Uint8Array {
-  const key = encodeKey(plan.keyParts, values);
-  if (key === null) throw new RangeError(`${plan.id}: a null key came out of a query that leaves them out`);
-  return key;
 }
 
 function keyText(key: Uint8Array): string {

@@ -290,19 +290,22 @@ function concatenated(parts: readonly Uint8Array[]): { bytes: Buffer; starts: nu
   return { bytes: Buffer.concat(parts), starts, lengths: parts.map((part) => part.byteLength) };
 }
 
+/** SQLSTATE classes 08 (connection), 53 (resources), 57P (shutdown, recovery), idle-in-transaction timeout; sockets; DNS. */
+const UNREACHABLE_CODE = /^(08|53|57P|25P03|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_)/;
+/** What `pg` throws without a code. */
+const UNREACHABLE_MESSAGE =
+  /^(connection terminated|timeout exceeded when trying to connect|query read timeout|client has encountered a connection error)/i;
+
 /** Failures to reach PostgreSQL (and its own shutdown, recovery or lack of resources) become one retryable error. */
 async function answered<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     const { code, message } = error as { code?: unknown; message?: unknown };
-    const unreachable =
-      typeof code === 'string'
-        ? /^(08|53|57P|25P03|E[A-Z]+$)/.test(code)
-        : /timeout|terminated|not queryable|connection/i.test(String(message)) && !(error instanceof RangeError);
-    if (!unreachable) throw error;
-    throw new SerinError('ONLINE_STORE_UNAVAILABLE', `the online store does not answer: ${String(message)}`, {
-      cause: error,
-    });
+    const isUnreachable =
+      typeof code === 'string' ? UNREACHABLE_CODE.test(code) : UNREACHABLE_MESSAGE.test(String(message));
+    if (!isUnreachable) throw error;
+    const reason = [code, message].filter((part) => typeof part === 'string' && part !== '').join(', ');
+    throw new SerinError('ONLINE_STORE_UNAVAILABLE', `the online store does not answer (${reason})`, { cause: error });
   }
 }
