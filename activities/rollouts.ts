@@ -4,6 +4,7 @@ import { appendDecision, type NewDecision } from '../db/decisions.ts';
 import { databaseNow, readLosses, readTallies } from '../db/evidence.ts';
 import { getProjectVersion } from '../db/projects.ts';
 import { getModel, getVersion, moveStage } from '../db/registry.ts';
+import { readRolloutSpec } from '../db/rollout-spec.ts';
 import { findLook, getRollout, openRollout, putLook, putRolloutState, type RolloutLook } from '../db/rollouts.ts';
 import { getRoute, moveRoute, type Route, routeToLastKnownGood, type RouteTarget } from '../db/routes.ts';
 import { SerinError } from '../domain/errors.ts';
@@ -31,12 +32,7 @@ export function createRolloutActivities({ db, logger, now }: Dependencies) {
   return {
     /** The rollout of a version as it would start now: its policy is the one its project declares today. */
     async planRollout({ model, version }: { model: string; version: number }): Promise<RolloutSpec> {
-      const { project, projectDigest } = await getModel(db, model);
-      const { spec } = await getProjectVersion(db, project, projectDigest);
-      const contract = spec.models.find(({ name }) => name === model);
-      if (contract === undefined) throw new SerinError('MODEL_NOT_FOUND', `the project "${project}" declares no model "${model}" any more`);
-      const { author } = await getVersion(db, model, version);
-      return { rolloutId: `rollout/${model}/${version}`, model, version, author, policy: contract.rollout };
+      return readRolloutSpec(db, { model, version });
     },
 
     /** Idempotent by the rollout's id; refused while the model has another one under way. */

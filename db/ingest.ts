@@ -160,6 +160,17 @@ export async function getLastSequence(db: Db, source: string): Promise<number> {
   return (row?.next_seq ?? 1) - 1;
 }
 
+/** The newest buffered event up to a sequence number; undefined when none is left in the buffer. */
+export async function getNewestBuffered(db: Db, source: string, upToSeq: number): Promise<number | undefined> {
+  const row = await db
+    .selectFrom('event_buffer')
+    .select((eb) => eb.fn.max('seq').as('newest'))
+    .where('source', '=', source)
+    .where('seq', '<=', upToSeq)
+    .executeTakeFirst();
+  return row?.newest ?? undefined;
+}
+
 /** How far the online views of a source have read it: the smallest applied sequence; undefined when it feeds none. */
 export async function getAppliedSequence(db: Db, source: string): Promise<number | undefined> {
   const row = await db

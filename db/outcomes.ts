@@ -42,3 +42,13 @@ export async function readLiveScores(
     weight: Float64Array.from(rows, (row) => row.sample_weight),
   };
 }
+
+export async function findOutcome(db: Db, model: string, predictionId: string): Promise<Pick<Outcome, 'value' | 'observedAt'> | undefined> {
+  const row = await db
+    .selectFrom('outcome')
+    .select(['value', 'observed_at'])
+    .where('model', '=', model)
+    .where('prediction_id', '=', predictionId)
+    .executeTakeFirst();
+  return row && { value: row.value, observedAt: row.observed_at };
+}

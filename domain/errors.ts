@@ -58,6 +58,8 @@ export const ERRORS = {
   DATABASE_UNAVAILABLE: { status: 503, retryable: true, title: 'The database does not answer' },
   TEMPORAL_UNAVAILABLE: { status: 503, retryable: true, title: 'Temporal does not answer' },
   AUDIT_BROKEN: { status: 500, retryable: false, title: 'The decision log has been tampered with' },
+  API_UNREACHABLE: { status: 503, retryable: true, title: 'The API does not answer' },
+  WORKFLOW_FAILED: { status: 500, retryable: false, title: 'The workflow failed' },
   CANCELLED: { status: 499, retryable: false, title: 'The work was cancelled' },
 } as const satisfies Record<string, { status: number; retryable: boolean; title: string }>;
 

@@ -1,0 +1,94 @@
+import { Type } from 'typebox';
+import { type BufferedEvent, bufferEvents, getLastSequence, getNewestBuffered } from '../../db/ingest.ts';
+import type { RowReason } from '../../domain/features/row-contract.ts';
+import { may } from '../access.ts';
+import type { ApiContext } from '../context.ts';
+import { answers, type Api, Body, Instant, Maybe, Name, readInstant } from '../route-schema.ts';
+import { createSourceContracts } from '../source-contracts.ts';
+
+const EVENTS_MAX = 5_000;
+const APPLIED_WAIT_MS = 5_000;
+
+const Refused = Type.Object({
+  index: Type.Integer({ description: 'Position in the request.' }),
+  reasons: Type.Array(
+    Type.Object({ code: Type.String(), column: Maybe(Type.String()), value: Type.Unknown(), rule: Type.String() }),
+  ),
+});
+
+export function registerEventRoutes(api: Api, { db, applied, now }: ApiContext): void {
+  const contractOf = createSourceContracts(db);
+
+  api.post(
+    '/sources/:source/events',
+    {
+      config: may.feed,
+      schema: {
+        tags: ['sources'],
+        summary: 'Push events as they become known',
+        description:
+          'Each event is checked by the contract of its source. Good ones are kept even if others are refused; one that is buffered already is not kept twice.',
+        params: Type.Object({ source: Name }),
+        querystring: Type.Object({
+          wait: Type.Optional(
+            Type.Enum(['applied'], {
+              description: `Answer when the online views have applied the events, or after ${APPLIED_WAIT_MS / 1_000} s.`,
+            }),
+          ),
+        }),
+        body: Body(
+          {
+            events: Type.Array(Type.Record(Type.String(), Type.Unknown()), { minItems: 1, maxItems: EVENTS_MAX }),
+            clockAt: Type.Optional(Instant),
+          },
+          {
+            examples: [
+              {
+                events: [{ date: '2001-06-01T06:10:00Z', delay: 12, distance: 405, origin: 'SEA', destination: 'SFO' }],
+              },
+            ],
+          },
+        ),
+        response: answers(
+          {
+            200: {
+              description: 'What became of the events.',
+              schema: Type.Object({
+                accepted: Type.Integer({ description: 'Kept, now or before.' }),
+                added: Type.Integer({ description: 'New among them.' }),
+                rejected: Type.Array(Refused),
+                lastSeq: Type.Integer({ description: 'The newest sequence number of the source.' }),
+                applied: Type.Optional(
+                  Type.Boolean({ description: 'With wait=applied: whether the online views have them.' }),
+                ),
+              }),
+            },
+          },
+          ['SOURCE_NOT_FOUND', 'TIME_NO_ZONE', 'TIME_INVALID', 'TIME_PRECISION'],
+        ),
+      },
+    },
+    async ({ params: { source }, query, body }) => {
+      const contract = await contractOf(source);
+      const clockAt = body.clockAt === undefined ? now() : readInstant(body.clockAt, 'body/clockAt');
+      const good: BufferedEvent[] = [];
+      const rejected: { index: number; reasons: readonly RowReason[] }[] = [];
+      for (const [index, event] of body.events.entries()) {
+        const check = contract.check(event);
+        if (!check.ok) {
+          rejected.push({ index, reasons: check.reasons });
+          continue;
+        }
+        const { row, eventAt, availableAt } = check;
+        good.push({ eventId: contract.eventIdOf(row), eventAt, availableAt, clockAt, row });
+      }
+      if (good.length === 0) return { accepted: 0, added: 0, rejected, lastSeq: await getLastSequence(db, source) };
+      const { lastSeq, added } = await db.transaction().execute((tx) => bufferEvents(tx, source, good));
+      const answer = { accepted: good.length, added, rejected, lastSeq };
+      if (query.wait === undefined) return answer;
+      // numbers of events that were buffered before are left unused: the newest one that stands is what views can reach
+      const newest = await getNewestBuffered(db, source, lastSeq);
+      return { ...answer, applied: newest === undefined || (await applied.waitFor(source, newest, APPLIED_WAIT_MS)) };
+    },
+  );
+}
