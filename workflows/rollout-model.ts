@@ -5,7 +5,7 @@ import {
   CancellationScope,
   condition,
   continueAsNew,
-  isCancellation,
+  log,
   setCurrentDetails,
   setHandler,
   workflowInfo,
@@ -14,7 +14,9 @@ import { SerinError } from '../domain/errors.ts';
 import { refusalOf } from '../domain/rollout/commands.ts';
 import { decide } from '../domain/rollout/decide.ts';
 import { describe, stageLabel } from '../domain/rollout/describe.ts';
+import type { AnalysisPhase } from '../domain/rollout/evidence.ts';
 import {
+  type Actor,
   analysisPhaseOf,
   canaryWeightPercent,
   COMMANDS,
@@ -43,23 +45,46 @@ import { tagModel, tagStage } from './search-attributes.ts';
 const REMEMBERED_COMMANDS = 500;
 
 type InboxEvent = { readonly event: RolloutEvent; readonly commandId?: string };
-type CommandAnswer = { readonly refusal: SerinError | null };
+
+/** Who aborts a rollout whose workflow is cancelled, in the record. */
+const CANCELLER: Actor = { id: 'temporal', roles: ['operator'] };
+
+/** A rollout ends by its own rules: a cancelled one is aborted, so that it never leaves traffic behind on a version nobody watches. */
+export async function rolloutModel(input: RolloutModelInput): Promise<RolloutModelResult> {
+  const { cancelRequested } = CancellationScope.current();
+  return CancellationScope.nonCancellable(() => carryThrough(input, cancelRequested));
+}
 
 /**
  * Carries one rollout to its end. It waits for a command, the nodes, a timer or new evidence, asks the state machine what
  * follows, and carries the effects out, in order. All rules are in `domain/rollout/`.
  */
-export async function rolloutModel({ spec, carried }: RolloutModelInput): Promise<RolloutModelResult> {
-  let memory: RolloutCarried = carried ?? { state: PLANNED, looks: 0, epochs: [], records: 0, replaced: null, decidedCommands: [] };
+async function carryThrough(
+  { spec, carried }: RolloutModelInput,
+  cancelRequested: Promise<never>,
+): Promise<RolloutModelResult> {
+  let memory: RolloutCarried = carried ?? {
+    state: PLANNED,
+    looks: 0,
+    epochs: [],
+    records: 0,
+    replaced: null,
+    decidedCommands: [],
+  };
   let nextLookAt = now() + spec.policy.lookEveryMs * MICROS_PER_MILLISECOND;
   let nodes: CancellationScope | undefined;
   const inbox: InboxEvent[] = [];
-  const answers = new Map<string, CommandAnswer>();
+  /** Of the commands of this run; null while one waits for its turn. */
+  const answers = new Map<string, CommandResult | SerinError | null>();
+
+  cancelRequested.catch(() => {
+    inbox.push({ event: { type: 'abort', actor: CANCELLER, reason: 'its workflow was cancelled', at: now() } });
+  });
 
   for (const name of COMMANDS) {
     setHandler(commandUpdates[name], (input) => obey(input), {
-      validator: ({ commandId, command }) => {
-        if (memory.decidedCommands.includes(commandId)) return;
+      validator: ({ commandId, command }: CommandInput) => {
+        if (isKnown(commandId)) return;
         const refusal = refusalOf(spec, memory.state, { ...command, at: now() });
         if (refusal !== null) throw asFailure(refusal);
       },
@@ -77,6 +102,7 @@ export async function rolloutModel({ spec, carried }: RolloutModelInput): Promis
     await control.openRollout({ spec });
     await apply({ event: { type: 'Started', at: now() } });
   } else {
+    showState(PLANNED, memory.state);
     const epoch = memory.epochs.at(-1)?.epoch;
     if (epoch !== undefined) followNodes(epoch);
   }
@@ -91,7 +117,11 @@ export async function rolloutModel({ spec, carried }: RolloutModelInput): Promis
 
   nodes?.cancel();
   for (const { commandId } of inbox.splice(0)) {
-    if (commandId !== undefined) answers.set(commandId, { refusal: new SerinError('ROLLOUT_ENDED', `the rollout of ${spec.model} v${spec.version} has ended`) });
+    if (commandId !== undefined)
+      answers.set(
+        commandId,
+        new SerinError('ROLLOUT_ENDED', `the rollout of ${spec.model} v${spec.version} has ended`),
+      );
   }
   await condition(allHandlersFinished);
   const { state } = memory;
@@ -99,46 +129,79 @@ export async function rolloutModel({ spec, carried }: RolloutModelInput): Promis
     ? { outcome: 'rolledBack', reason: state.reason, looks: memory.looks }
     : { outcome: 'promoted', reason: 'every stage was passed and the watch found no harm', looks: memory.looks };
 
-  /** The answer to a command, once the loop has come to it. */
+  /** The answer to a command, once the loop has come to it. The same id again waits for the same answer. */
   async function obey({ commandId, command }: CommandInput): Promise<CommandResult> {
-    if (!memory.decidedCommands.includes(commandId)) {
-      memory = { ...memory, decidedCommands: [...memory.decidedCommands, commandId].slice(-REMEMBERED_COMMANDS) };
+    if (!isKnown(commandId)) {
+      answers.set(commandId, null);
       inbox.push({ event: { ...command, at: now() }, commandId });
-      await condition(() => answers.has(commandId));
     }
-    const refusal = answers.get(commandId)?.refusal ?? null;
-    if (refusal !== null) throw asFailure(refusal);
+    await condition(() => answers.get(commandId) !== null);
+    const answer = answers.get(commandId) ?? standing(); // one of an earlier run has no answer here any more
+    if (answer instanceof SerinError) throw asFailure(answer);
+    return answer;
+  }
+
+  function isKnown(commandId: string): boolean {
+    return answers.has(commandId) || memory.decidedCommands.includes(commandId);
+  }
+
+  function standing(): CommandResult {
     return { phase: memory.state.phase, details: describe(spec, memory.state) };
   }
 
   /** Waits until something comes in, a look is due or the state's own clock runs out. */
   async function nextEvent(): Promise<InboxEvent> {
     const { state } = memory;
-    const looking = analysisPhaseOf(state) !== null;
-    const wakeAt = Math.min(looking ? nextLookAt : Infinity, nextWakeAt(state) ?? Infinity);
+    const phase = analysisPhaseOf(state);
+    const wakeAt = Math.min(phase === null ? Infinity : nextLookAt, nextWakeAt(state) ?? Infinity);
     const came = () => inbox.length > 0;
     if (Number.isFinite(wakeAt)) {
       const waitMs = Math.max(1, Math.ceil((wakeAt - now()) / MICROS_PER_MILLISECOND));
-      await condition(came, waitMs, { summary: looking ? 'until the next look' : 'until the deadline' });
+      await condition(came, waitMs, { summary: phase === null ? 'until the deadline' : 'until the next look' });
     } else {
       await condition(came);
     }
     const first = inbox.shift();
     if (first !== undefined) return first;
-    if (!looking || now() < nextLookAt) return { event: { type: 'TimerFired', at: now() } };
-    return look();
+    if (phase === null || now() < nextLookAt) return { event: { type: 'TimerFired', at: now() } };
+    return look(phase);
   }
 
-  async function look(): Promise<InboxEvent> {
-    const phase = analysisPhaseOf(memory.state);
-    if (phase === null) return { event: { type: 'TimerFired', at: now() } };
+  /**
+   * Looks at the evidence, unless something comes in first: an abort does not wait for a database. A look that was left
+   * unfinished is made again under its number. One that fails for good is no evidence; the stage's deadline decides then.
+   */
+  async function look(phase: AnalysisPhase): Promise<InboxEvent> {
     const looks = memory.looks + 1;
-    const { analysis, evidenceDigest } = await control.collectEvidence.executeWithOptions({ summary: `look ${looks} · ${stageLabel(memory.state)}` }, [
-      { rolloutId: spec.rolloutId, look: looks, phase, epochs: memory.epochs },
-    ]);
-    memory = { ...memory, looks };
+    const scope = new CancellationScope();
+    const seen: { evidence?: Awaited<ReturnType<typeof control.collectEvidence>>; failure?: unknown } = {};
+    const collected = scope.run(() =>
+      control.collectEvidence.executeWithOptions({ summary: `look ${looks} · ${stageLabel(memory.state)}` }, [
+        { rolloutId: spec.rolloutId, look: looks, phase, epochs: memory.epochs },
+      ]),
+    );
+    collected.then(
+      (evidence) => (seen.evidence = evidence),
+      (failure: unknown) => (seen.failure = failure),
+    );
+    await condition(() => inbox.length > 0 || seen.evidence !== undefined || seen.failure !== undefined);
+    const first = inbox.shift();
+    if (first !== undefined) {
+      scope.cancel();
+      return first;
+    }
     nextLookAt = now() + spec.policy.lookEveryMs * MICROS_PER_MILLISECOND;
-    return { event: { type: 'EvidenceArrived', at: now(), analysis, evidenceDigest } };
+    if (seen.evidence === undefined) {
+      if (!(seen.failure instanceof ActivityFailure)) throw seen.failure;
+      log.warn('the evidence cannot be collected', {
+        look: looks,
+        phase,
+        reason: seen.failure.cause?.message ?? seen.failure.message,
+      });
+      return { event: { type: 'TimerFired', at: now() } };
+    }
+    memory = { ...memory, looks };
+    return { event: { type: 'EvidenceArrived', at: now(), ...seen.evidence } };
   }
 
   /** One turn of the state machine: the decision, its effects, and what readers see of it. */
@@ -152,34 +215,51 @@ export async function rolloutModel({ spec, carried }: RolloutModelInput): Promis
       try {
         await carryOut(effect);
       } catch (error) {
-        if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
-        inbox.unshift({ event: { type: 'EffectFailed', at: now(), effect: effect.type, detail: error.cause?.message ?? error.message } });
+        if (!(error instanceof ActivityFailure)) throw error;
+        inbox.unshift({
+          event: {
+            type: 'EffectFailed',
+            at: now(),
+            effect: effect.type,
+            detail: error.cause?.message ?? error.message,
+          },
+        });
         break;
       }
     }
     if (state !== before) {
       await control.saveRollout({ rolloutId: spec.rolloutId, state, endedAt: isFinal(state) ? now() : null });
     }
-    if (commandId !== undefined) answers.set(commandId, { refusal });
+    if (commandId === undefined) return;
+    answers.set(commandId, refusal ?? standing());
+    // a refused one may be given again in a later run, where it is judged anew
+    if (refusal === null)
+      memory = { ...memory, decidedCommands: [...memory.decidedCommands, commandId].slice(-REMEMBERED_COMMANDS) };
   }
 
   async function carryOut(effect: Effect): Promise<void> {
     const { model, version, rolloutId } = spec;
     switch (effect.type) {
       case 'SetRoute': {
-        const summary = effect.route.kind === 'canary' ? `${effect.route.weightPercent} % → v${version}` : effect.route.kind;
-        const { epoch } = await traffic.setRoute.executeWithOptions({ summary }, [{ rolloutId, model, version, target: effect.route }]);
+        const summary =
+          effect.route.kind === 'canary' ? `${effect.route.weightPercent} % → v${version}` : effect.route.kind;
+        const { epoch } = await traffic.setRoute.executeWithOptions({ summary }, [
+          { rolloutId, model, version, target: effect.route },
+        ]);
         return rememberEpoch(epoch);
       }
       case 'Promote': {
-        const { epoch, replaced } = await traffic.promote.executeWithOptions({ summary: `v${version} → champion` }, [{ rolloutId, model, version }]);
+        const { epoch, replaced } = await traffic.promote.executeWithOptions({ summary: `v${version} → champion` }, [
+          { rolloutId, model, version },
+        ]);
         memory = { ...memory, replaced };
         return rememberEpoch(epoch);
       }
       case 'RouteToLastKnownGood': {
-        const { epoch } = await traffic.routeToLastKnownGood.executeWithOptions({ summary: `v${version} → last known good` }, [
-          { model, version, reason: effect.reason },
-        ]);
+        const { epoch } = await traffic.routeToLastKnownGood.executeWithOptions(
+          { summary: `v${version} → last known good` },
+          [{ model, version, reason: effect.reason }],
+        );
         return rememberEpoch(epoch);
       }
       case 'TransitionStage': {
@@ -209,7 +289,14 @@ export async function rolloutModel({ spec, carried }: RolloutModelInput): Promis
       }
       case 'NotifyApprovers':
         await control.notifyApprovers.executeWithOptions({ summary: effect.sentence }, [
-          { rolloutId, model, version, role: effect.role, sentence: effect.sentence, evidenceDigest: effect.evidenceDigest },
+          {
+            rolloutId,
+            model,
+            version,
+            role: effect.role,
+            sentence: effect.sentence,
+            evidenceDigest: effect.evidenceDigest,
+          },
         ]);
         return;
     }
@@ -227,7 +314,9 @@ export async function rolloutModel({ spec, carried }: RolloutModelInput): Promis
     nodes = scope;
     scope
       .run(async () => {
-        await acknowledgement.awaitAcknowledgement.executeWithOptions({ summary: `epoch ${epoch}` }, [{ model: spec.model, epoch }]);
+        await acknowledgement.awaitAcknowledgement.executeWithOptions({ summary: `epoch ${epoch}` }, [
+          { model: spec.model, epoch },
+        ]);
         inbox.push({ event: { type: 'NodesAcknowledged', at: now(), epoch } });
       })
       .catch(() => undefined); // cancelled by a newer epoch, or out of time: the stage's own deadline decides
@@ -247,5 +336,10 @@ function now(): number {
 
 /** What a caller of an Update sees: the code as the type, so that the API can answer with the same problem. */
 function asFailure(error: SerinError): ApplicationFailure {
-  return ApplicationFailure.create({ message: error.message, type: error.code, nonRetryable: true, details: [error.fields] });
+  return ApplicationFailure.create({
+    message: error.message,
+    type: error.code,
+    nonRetryable: true,
+    details: [error.fields],
+  });
 }

@@ -1,0 +1,126 @@
+import type { Activities } from '../../../activities/activities.ts';
+import type { Verdict } from '../../../domain/rollout/evidence.ts';
+import { aPolicy, author, evidence } from '../../../domain/rollout/rollout-fixtures.ts';
+import type { RolloutPolicy } from '../../../domain/rollout/policy.ts';
+import type { RolloutSpec } from '../../../domain/rollout/state.ts';
+
+export interface Call {
+  readonly name: keyof Activities;
+  readonly input: unknown;
+}
+
+export interface FakeActivities {
+  readonly activities: Activities;
+  /** In the order in which they began, retries included. */
+  readonly calls: readonly Call[];
+  /** The inputs of every call of one activity. */
+  of<Name extends keyof Activities>(name: Name): Parameters<Activities[Name]>[0][];
+}
+
+/** A world in which everything works at once: nodes acknowledge, evidence is good, gates pass. A test overrides what it is about. */
+export function fakeActivities(overrides: Partial<Activities> = {}): FakeActivities {
+  let epoch = 1;
+  const moved = () => Promise.resolve({ epoch: (epoch += 1) });
+  const done = () => Promise.resolve();
+  const world: Activities = {
+    ingestBatch: () =>
+      Promise.resolve({ rowsIn: 3, rowsAccepted: 2, quarantined: { KEY_NULL: 1 }, lastSeq: 2, alreadyThere: false }),
+    listViews: () => Promise.resolve([]),
+    getLastSequence: () => Promise.resolve({ lastSeq: 0 }),
+    materializeView: ({ view, upToSeq }) =>
+      Promise.resolve({ viewId: view, keys: 1, events: upToSeq, appliedSeq: upToSeq }),
+    buildDataset: () =>
+      Promise.resolve({ digest: 'sha256-of-the-dataset', rows: 10, trainRows: 7, testRows: 3, leakageFindings: 0 }),
+    openRun: ({ model, training, key }) =>
+      Promise.resolve({
+        runId: `${model}-${training}-${key}`,
+        project: 'flights',
+        projectDigest: 'sha256-of-the-project',
+      }),
+    failRun: done,
+    train: done,
+    evaluate: done,
+    decideGates: () => Promise.resolve({ verdict: 'pass', sentences: [] }),
+    registerVersion: () => Promise.resolve({ version: 2 }),
+    planRollout: ({ model, version }) => Promise.resolve(aQuickRollout({ model, version })),
+    openRollout: done,
+    saveRollout: done,
+    setRoute: moved,
+    promote: async () => ({ ...(await moved()), replaced: 1 }),
+    routeToLastKnownGood: moved,
+    rollBackChampion: async () => ({ ...(await moved()), champion: 1, replaced: 2 }),
+    awaitAcknowledgement: done,
+    transitionStage: done,
+    recordDecision: done,
+    notifyApprovers: done,
+    collectEvidence: showing('advance'),
+    getMonitorPlan: () => Promise.resolve({ everyMs: 60_000 }),
+    runMonitors: ({ after }) => Promise.resolve({ windowEnd: (after ?? 0) + 1, findings: [] }),
+    ...overrides,
+  };
+  const calls: Call[] = [];
+  return {
+    activities: eachOf(world, (name, act) => (input) => {
+      calls.push({ name, input });
+      return act(input);
+    }),
+    calls,
+    of: <Name extends keyof Activities>(name: Name) =>
+      calls.filter((call) => call.name === name).map(({ input }) => input as Parameters<Activities[Name]>[0]),
+  };
+}
+
+/** Activities whose world is exchanged under a running worker: one worker serves the tests of a file, one after the other. */
+export function exchangeableActivities(): {
+  readonly activities: Activities;
+  exchange(next: FakeActivities): FakeActivities;
+} {
+  let current = fakeActivities();
+  return {
+    activities: eachOf(current.activities, (name) => (input) => (current.activities[name] as Act)(input)),
+    exchange: (next) => (current = next),
+  };
+}
+
+type Act = (input: unknown) => Promise<unknown>;
+
+function eachOf(activities: Activities, make: (name: keyof Activities, act: Act) => Act): Activities {
+  const entries = Object.entries(activities).map(([name, act]) => [name, make(name as keyof Activities, act as Act)]);
+  return Object.fromEntries(entries) as Activities;
+}
+
+/** Evidence that says one verdict, or the one that a function of the look finds. The look names the evidence. */
+export function showing(
+  verdict: Verdict | ((look: Parameters<Activities['collectEvidence']>[0]) => Verdict),
+): Activities['collectEvidence'] {
+  return (input) => {
+    const { analysis } = evidence(input.phase, typeof verdict === 'string' ? verdict : verdict(input), 0);
+    return Promise.resolve({ analysis, evidenceDigest: `sha256:look-${input.look}` });
+  };
+}
+
+let rollouts = 0;
+
+/** Shadow, 5 %, 20 %, the approval, a short watch; each stage is over as soon as the evidence says so. */
+export function aQuickRollout({
+  model = `late-arrival-${(rollouts += 1)}`,
+  version = 2,
+  ...policy
+}: Partial<RolloutPolicy> & { model?: string; version?: number } = {}): RolloutSpec {
+  const { shadow, stages } = aPolicy();
+  const atOnce = { minDurationMs: 0, maxDurationMs: 60_000 };
+  return {
+    rolloutId: `rollout/${model}/${version}`,
+    model,
+    version,
+    author: author.id,
+    policy: aPolicy({
+      shadow: { ...shadow!, ...atOnce },
+      stages: stages.map((stage) => ({ ...stage, ...atOnce })),
+      watch: { durationMs: 100 },
+      lookEveryMs: 20,
+      onDeadline: 'rollback',
+      ...policy,
+    }),
+  };
+}
