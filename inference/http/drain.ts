@@ -1,27 +1,35 @@
+import { Server } from 'node:net';
+import { setTimeout as after } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 
+/** Long enough for the other processes behind the port to have stopped listening too. */
+const STOP_LISTENING_MS = 50;
 /** Long enough for every connection under load to carry one more answer. */
-const DRAIN_MS = 300;
+const LAST_ANSWERS_MS = 300;
 
 export interface Drain {
-  /** From now on every answer asks its client to leave; settles when those that were sending have had time to. */
+  /** Stops listening, then sends the connections that still ask away. Settles when they have had time to leave. */
   start(): Promise<void>;
 }
 
 /**
- * Sends keep-alive connections away before the server closes, with `connection: close` on the answers it still gives:
- * closing under them would cut off requests that are on their way. Must be installed before the server listens.
+ * Takes a server off its port without cutting off a request: first nobody new is let in (a client that comes now is refused
+ * before it has sent anything), then `connection: close` on the answers sends away who is connected; only then may the
+ * server close, which cuts idle connections. Must be installed before the server listens.
  */
 export function createDrain(app: FastifyInstance): Drain {
-  let draining = false;
+  let leaving = false;
   app.addHook('onRequest', (_request, reply, done) => {
-    if (draining) void reply.header('connection', 'close');
+    if (leaving) void reply.header('connection', 'close');
     done();
   });
   return {
-    start() {
-      draining = true;
-      return new Promise((resolve) => setTimeout(resolve, DRAIN_MS));
+    async start() {
+      // not http.Server's own close, which would also end connections that are between two requests
+      if (app.server.listening) Server.prototype.close.call(app.server);
+      await after(STOP_LISTENING_MS);
+      leaving = true;
+      await after(LAST_ANSWERS_MS);
     },
   };
 }

@@ -1,6 +1,7 @@
 /**
  * Tensors of the Open Inference Protocol v2 as JSON (github.com/kserve/open-inference-protocol, specification/protocol).
- * `data` may be flat or nested to the shape, row-major.
+ * `data` may be flat or nested to the shape, row-major. JSON has no NaN: a missing
+ * value of a floating-point tensor travels as null, both ways.
  */
 import { SerinError } from '../../domain/errors.ts';
 
@@ -83,6 +84,10 @@ function flatten(
   const features = new Float64Array(rows * width);
   for (let i = 0; i < features.length; i++) {
     const value = nested ? (data[Math.floor(i / width)] as unknown[])[i % width] : data[i];
+    if (value === null && !rule.integers) {
+      features[i] = NaN;
+      continue;
+    }
     if (typeof value !== 'number' || (rule.integers && !Number.isInteger(value))) {
       throw refusal(
         `input '${rule.inputName}' holds ${JSON.stringify(value)} at ${i}, expected ${rule.integers ? 'an integer' : 'a number'}`,
@@ -105,7 +110,6 @@ function refuseOtherOutputs(outputs: unknown, model: string, { outputName }: Ten
   }
 }
 
-/** NaN and the infinities are null: JSON has no others. */
 export function writeInferResponse(
   model: string,
   version: string,

@@ -1,5 +1,5 @@
 import type { Db } from '../../db/database.ts';
-import { getProjectVersion } from '../../db/projects.ts';
+import { getProjectVersion, type ProjectVersion } from '../../db/projects.ts';
 import { getVersion, type ModelVersion } from '../../db/registry.ts';
 import type { BlobStore } from '../../domain/blob.ts';
 import { SerinError } from '../../domain/errors.ts';
@@ -24,8 +24,8 @@ export interface VersionSource {
 export interface VersionSourceDeps {
   readonly db: Db;
   readonly blobs: Pick<BlobStore, 'localPath'>;
-  /** @param featureSet `name@version` */
-  readonly inputOf: (spec: ProjectSpec, featureSet: string) => FeatureInput;
+  /** The same input for the same arguments, so that versions which share it check a request once. @param featureSet `name@version` */
+  readonly inputOf: (project: Pick<ProjectVersion, 'digest' | 'spec'>, featureSet: string) => FeatureInput;
 }
 
 /** Versions as the registry has them: the manifest, the project it was made with, the model file by its digest. */
@@ -34,9 +34,9 @@ export function createVersionSource({ db, blobs, inputOf }: VersionSourceDeps): 
     async load(model, version) {
       const registered = await getVersion(db, model, version);
       const { manifest } = registered;
-      const { spec } = await getProjectVersion(db, manifest.project, manifest.projectDigest);
-      const declared = declaredModel(spec, registered);
-      const input = inputOf(spec, manifest.featureSet);
+      const project = await getProjectVersion(db, manifest.project, manifest.projectDigest);
+      const declared = declaredModel(project.spec, registered);
+      const input = inputOf(project, manifest.featureSet);
       refuseOtherColumns(registered, input.columns);
       return {
         served: {

@@ -106,8 +106,8 @@ export async function startRoutedNode({
     return undefined;
   }
 
-  const isReady = (): boolean =>
-    watcher.hasRead && table.failures.every(({ model }) => table.find(model) !== undefined);
+  /** One model that does not load (it answers 503, with the reason) takes the others nowhere. */
+  const isReady = (): boolean => watcher.hasRead && (table.entries.size > 0 || table.failures.length === 0);
   const app = createInferenceApp({
     logger,
     registry,

@@ -63,6 +63,11 @@ test.each([
   });
 });
 
+test('a missing value travels as null, both ways', async () => {
+  const response = await infer(tensor({ shape: [2, 2], data: [1, null, 1, 1] }));
+  expect(response.json()).toMatchObject({ outputs: [{ data: [null, 1.75] }] });
+});
+
 test('many requests at once get their own answers', async () => {
   const answers = await Promise.all(
     Array.from({ length: 200 }, (_, i) => infer(tensor({ shape: [1, 2], data: [i, 0] }))),
