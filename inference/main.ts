@@ -1,11 +1,12 @@
 import cluster from 'node:cluster';
 import { parseArgs } from 'node:util';
 import { SerinError } from '../domain/errors.ts';
-import { loadConfig } from '../platform/config.ts';
-import { createLogger } from '../platform/logger.ts';
-import { createShutdown } from '../platform/shutdown.ts';
+import { loadConfig, type Config } from '../platform/config.ts';
+import { createLogger, type Logger } from '../platform/logger.ts';
+import { createShutdown, type Shutdown } from '../platform/shutdown.ts';
 import { startPrimary } from './process/cluster-primary.ts';
 import { serve } from './process/serve.ts';
+import type { ServingNode } from './process/serving-node.ts';
 import { startStandaloneNode, type ModelFile } from './process/standalone-node.ts';
 
 /**
@@ -23,7 +24,7 @@ async function main(): Promise<void> {
       return;
     }
     const node =
-      files.length > 0 ? await startStandaloneNode(files, config, logger) : await startRouted(config, logger);
+      files.length > 0 ? await startStandaloneNode(files, config, logger) : await startRouted(config, logger, shutdown);
     await serve(node, config, logger, shutdown);
   } catch (error) {
     logger.fatal({ err: error }, error instanceof SerinError ? error.message : 'the inference tier does not start');
@@ -32,12 +33,15 @@ async function main(): Promise<void> {
   }
 }
 
-async function startRouted(config: ReturnType<typeof loadConfig>, logger: ReturnType<typeof createLogger>) {
+async function startRouted(config: Config, logger: Logger, shutdown: Shutdown): Promise<ServingNode> {
+  // plain files are served without loading what talks to PostgreSQL
   const [{ startRoutedNode }, { openFeatures }] = await Promise.all([
     import('./process/routed-node.ts'),
     import('./process/open-features.ts'),
   ]);
-  return startRoutedNode({ config, logger, ...openFeatures(config.onlineStoreUrl) });
+  const features = openFeatures(config.onlineStoreUrl);
+  shutdown.onClose('online store', () => features.close());
+  return startRoutedNode({ config, logger, inputOf: features.inputOf, store: features.store });
 }
 
 function readModelFiles(): ModelFile[] {

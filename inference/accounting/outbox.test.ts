@@ -4,7 +4,7 @@ import { Outbox } from './outbox.ts';
 function anOutbox({ maxItems = 10, failing = false } = {}) {
   const sent: number[][] = [];
   const state = { failing, dropped: 0 };
-  const onFailure = vi.fn();
+  const onFailure = vi.fn<(error: unknown) => void>();
   const outbox = new Outbox<number>({
     send: (batch) => {
       if (state.failing) return Promise.reject(new Error('away'));

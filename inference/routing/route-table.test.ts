@@ -18,14 +18,14 @@ function aTable({ unloadAfterMs = 0 } = {}) {
       return { served: aVersion(version, scorer, { model }), contract: { latencyBudgetMsP99: 50, logSampleRate: 1 } };
     },
   };
-  const table = new RouteTable({ source, unloadAfterMs, onUnloadFailure: vi.fn() });
+  const table = new RouteTable({ source, unloadAfterMs, onUnloadFailure: () => undefined });
   return { table, loads, released, bad, held };
 }
 
 test('a route takes effect when all it refers to is loaded; until then the old one answers', async () => {
   const { table, held } = aTable();
   await table.apply([aRoute({ epoch: 1 })]);
-  let open: () => void = vi.fn();
+  let open = (): void => undefined;
   held.set(3, new Promise((resolve) => (open = resolve)));
   const applying = table.apply([aRoute({ epoch: 2, canary: 3, canaryWeight: 100 })]);
   await Promise.resolve();

@@ -260,9 +260,17 @@ test('state that cannot be read fails the rows that need it alone', async () => 
 
 test('an unknown model rejects its own request only', async () => {
   const { predictor, predict } = aPredictor(await anEntry({ champion: aVersion(2, aScorer(sum)) }));
-  const reject = vi.fn();
+  const reject = vi.fn<(error: unknown) => void>();
   await predictor.run([
-    { kind: 'predict', rows: 1, model: 'other', instances: [anInstance('a')], arrivedMs: 0, resolve: vi.fn(), reject },
+    {
+      kind: 'predict',
+      rows: 1,
+      model: 'other',
+      instances: [anInstance('a')],
+      arrivedMs: 0,
+      resolve: () => undefined,
+      reject,
+    },
   ]);
   expect(reject).toHaveBeenCalledWith(expect.objectContaining({ code: 'MODEL_NOT_FOUND' }));
   expect(await predict([anInstance('b')])).toHaveLength(1);
@@ -271,7 +279,7 @@ test('an unknown model rejects its own request only', async () => {
 test('tensors are scored with the batch and fail alone', async () => {
   const scorer = aScorer((row) => (row[0] === 13 ? broken() : row[0]!));
   const { predictor } = aPredictor(await anEntry({ champion: aVersion(2, scorer) }));
-  const settle = vi.fn();
+  const settle = vi.fn<(name: string, outcome: unknown) => void>();
   const tensor = (x: number, name: string): Work => ({
     kind: 'tensor',
     rows: 1,
