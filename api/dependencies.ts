@@ -19,5 +19,5 @@ export interface ApiDependencies {
   readonly logger: Logger;
   readonly registry: Registry;
   readonly config: Pick<Config, 'temporalUiUrl' | 'temporalNamespace'>;
-  now(): Micros;
+  readonly now: () => Micros;
 }

@@ -1,4 +1,5 @@
 import type { LiveScores } from '../db/outcomes.ts';
+import type { Estimate } from '../domain/training/evaluation-report.ts';
 import { ascendingOrder } from '../domain/statistics/order.ts';
 
 /** 97.5 % point of the normal distribution: two-sided 95 % intervals. */
@@ -6,19 +7,13 @@ const Z = 1.959963984540054;
 /** Scores are kept this far from 0 and 1 so that the logarithm exists; scikit-learn clips by the float's own epsilon. */
 const LOG_FLOOR = 1e-15;
 
-export interface LiveEstimate {
-  readonly value: number;
-  readonly lower: number;
-  readonly upper: number;
-}
-
 export interface LiveQuality {
   readonly labelled: number;
   readonly positives: number;
   /** Null where it is not defined: no rows, or for the AUC only one class. */
-  readonly auc: LiveEstimate | null;
-  readonly logLoss: LiveEstimate | null;
-  readonly brier: LiveEstimate | null;
+  readonly auc: Estimate | null;
+  readonly logLoss: Estimate | null;
+  readonly brier: Estimate | null;
 }
 
 /**
@@ -69,7 +64,7 @@ function meanOf(values: ArrayLike<number>, weight: ArrayLike<number>): Mean | nu
  * placement of a positive is the weighted share of negatives below it (ties count half), and the other way round for a
  * negative; the area is the mean of either, and its variance the sum of the variances of the two means.
  */
-function liveAuc({ score, outcome, weight }: LiveScores): LiveEstimate | null {
+function liveAuc({ score, outcome, weight }: LiveScores): Estimate | null {
   const total = [0, 0];
   for (let i = 0; i < score.length; i++) total[outcome[i]!]! += weight[i]!;
   if (total[0]! <= 0 || total[1]! <= 0) return null;
@@ -103,8 +98,14 @@ function liveAuc({ score, outcome, weight }: LiveScores): LiveEstimate | null {
   return estimateOf({ value: positives.value, variance: negatives.variance + positives.variance }, 1);
 }
 
-function estimateOf(mean: Mean | null, most: number): LiveEstimate | null {
+function estimateOf(mean: Mean | null, most: number): Estimate | null {
   if (mean === null) return null;
-  const half = Z * Math.sqrt(mean.variance);
-  return { value: mean.value, lower: Math.max(0, mean.value - half), upper: Math.min(most, mean.value + half) };
+  const standardError = Math.sqrt(mean.variance);
+  const half = Z * standardError;
+  return {
+    value: mean.value,
+    low: Math.max(0, mean.value - half),
+    high: Math.min(most, mean.value + half),
+    standardError,
+  };
 }

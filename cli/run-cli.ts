@@ -19,12 +19,25 @@ export interface Invocation<O extends GlobalOptions> {
 
 export interface CliContext {
   /** The action of a command; what the body returns is the exit code, done when nothing. */
-  action<O extends GlobalOptions>(
+  readonly action: <O extends GlobalOptions>(
     body: (invocation: Invocation<O>) => Promise<number | void>,
-  ): (...given: unknown[]) => Promise<void>;
+  ) => (...given: unknown[]) => Promise<void>;
 }
 
-const GROUPS: readonly Group[] = [{ names: ['up'], load: () => import('./up.ts') }];
+const GROUPS: readonly Group[] = [
+  { names: ['up', 'doctor', 'db'], load: () => import('./commands/platform.ts') },
+  {
+    names: ['apply', 'projects', 'ingest', 'batches', 'events', 'materialize', 'dataset'],
+    load: () => import('./commands/data.ts'),
+  },
+  { names: ['train', 'runs', 'gates', 'deliver', 'schedule'], load: () => import('./commands/training.ts') },
+  {
+    names: ['models', 'predict', 'outcomes', 'quality', 'alerts', 'monitor'],
+    load: () => import('./commands/models.ts'),
+  },
+  { names: ['rollout', 'rollback'], load: () => import('./commands/rollout.ts') },
+  { names: ['audit', 'token', 'operation'], load: () => import('./commands/administration.ts') },
+];
 
 /** @returns the exit code */
 export async function runCli(argv: readonly string[]): Promise<number> {

@@ -8,7 +8,9 @@ import type { ApiContext } from '../context.ts';
 import { liveQuality } from '../live-quality.ts';
 import { answers, type Api, At, Document, Maybe, Name, Version } from '../route-schema.ts';
 
-const Estimate = Maybe(Type.Object({ value: Type.Number(), lower: Type.Number(), upper: Type.Number() }));
+const Estimate = Maybe(
+  Type.Object({ value: Type.Number(), low: Type.Number(), high: Type.Number(), standardError: Type.Number() }),
+);
 const VersionView = Type.Object({
   version: Type.Integer(),
   kind: Type.Enum(['rule', 'onnx']),

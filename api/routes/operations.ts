@@ -13,7 +13,11 @@ export function registerOperationRoutes(api: Api, context: ApiContext): void {
         tags: ['operations'],
         summary: 'How far a workflow has come',
         description: 'The id may be written as it is or percent-encoded (`train%2Fflight-delay%2F…`).',
-        params: Type.Object({ '*': Type.String({ minLength: 1, maxLength: 500, description: 'The workflow id.' }) }),
+        // a property named * is taken for a pattern by the validator, so the wildcard is left unnamed in the schema
+        params: Type.Unsafe<{ '*': string }>({
+          type: 'object',
+          additionalProperties: { type: 'string', minLength: 1, maxLength: 500 },
+        }),
         querystring: Waiting,
         response: answers({ 200: { description: 'The workflow.', schema: OperationView } }, [
           'NOT_FOUND',

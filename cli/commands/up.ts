@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
-import { migrate } from '../db/migrate.ts';
-import { loadConfig } from '../platform/config.ts';
-import { startEmbeddedPlatform } from '../platform/embedded/embedded-platform.ts';
-import { createLogger } from '../platform/logger.ts';
-import { fields, type Output, print } from './output.ts';
-import { PRINCIPALS } from './principals.ts';
-import type { CliContext } from './run-cli.ts';
-import { seedCredentials } from './seed-credentials.ts';
-import { type GlobalOptions, homeOf } from './session.ts';
+import { migrate } from '../../db/migrate.ts';
+import { loadConfig } from '../../platform/config.ts';
+import { startEmbeddedPlatform } from '../../platform/embedded/embedded-platform.ts';
+import { createLogger } from '../../platform/logger.ts';
+import { fields, type Output, print } from '../output.ts';
+import { PRINCIPALS } from '../principals.ts';
+import type { CliContext } from '../run-cli.ts';
+import { seedCredentials } from '../seed-credentials.ts';
+import { type GlobalOptions, homeOf } from '../session.ts';
 
 interface UpOptions extends GlobalOptions {
   readonly fresh?: boolean;
