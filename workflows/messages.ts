@@ -1,7 +1,13 @@
 /** What workflows take in and give out, and the messages they answer: the types that the API and the tests share with them. */
 import { defineQuery, defineUpdate } from '@temporalio/workflow';
 import type { Micros } from '../domain/time.ts';
-import { COMMANDS, type CommandType, type RolloutCommand, type RolloutSpec, type RolloutState } from '../domain/rollout/state.ts';
+import {
+  COMMANDS,
+  type CommandType,
+  type RolloutCommand,
+  type RolloutSpec,
+  type RolloutState,
+} from '../domain/rollout/state.ts';
 
 export const TASK_QUEUE_CONTROL = 'serin-control';
 export const TASK_QUEUE_DATA = 'serin-data';
@@ -38,7 +44,12 @@ export interface MaterializeFeaturesInput {
 }
 
 export interface MaterializeFeaturesResult {
-  readonly views: readonly { readonly viewId: string; readonly keys: number; readonly events: number; readonly appliedSeq: number }[];
+  readonly views: readonly {
+    readonly viewId: string;
+    readonly keys: number;
+    readonly events: number;
+    readonly appliedSeq: number;
+  }[];
 }
 
 // ---- buildDataset -------------------------------------------------------------------------------------------------------
@@ -150,9 +161,8 @@ export interface RollbackModelResult {
 
 export interface MonitorModelInput {
   readonly model: string;
-  /** Set by continue-as-new alone: the end of the last window. */
-  readonly after?: Micros;
-  readonly windows?: number;
+  /** Set by continue-as-new alone. */
+  readonly carried?: MonitorStatus;
 }
 
 export interface MonitorStatus {

@@ -1,4 +1,10 @@
-import { executeChild, ParentClosePolicy, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import {
+  ChildWorkflowCancellationType,
+  executeChild,
+  ParentClosePolicy,
+  setCurrentDetails,
+  workflowInfo,
+} from '@temporalio/workflow';
 import { control } from './activity-proxies.ts';
 import { type ModelLifecycleInput, type ModelLifecycleResult, TASK_QUEUE_CONTROL } from './messages.ts';
 import { rolloutModel } from './rollout-model.ts';
@@ -11,7 +17,8 @@ export async function modelLifecycle(input: ModelLifecycleInput): Promise<ModelL
   tagStage('training');
   const training = await executeChild(trainModel, {
     args: [input],
-    workflowId: `train/${input.model}/${input.training}/${workflowInfo().firstExecutionRunId.slice(0, 8)}`,
+    // the end of a run id is random, its beginning is the time in minutes
+    workflowId: `train/${input.model}/${input.training}/${workflowInfo().firstExecutionRunId.slice(-12)}`,
     taskQueue: TASK_QUEUE_CONTROL,
     parentClosePolicy: ParentClosePolicy.REQUEST_CANCEL,
     staticSummary: `train ${input.model} / ${input.training}`,
@@ -26,12 +33,13 @@ export async function modelLifecycle(input: ModelLifecycleInput): Promise<ModelL
   tagStage('rollout');
   const spec = await control.planRollout({ model: input.model, version: training.version });
   setCurrentDetails(`Rolling out **${input.model} v${training.version}** (\`${spec.rolloutId}\`)`);
-  // the rollout owns traffic: it goes on by itself whatever becomes of this workflow
+  // the rollout owns traffic: it goes on by itself whatever becomes of this workflow, its cancellation included
   const rollout = await executeChild(rolloutModel, {
     args: [{ spec }],
     workflowId: spec.rolloutId,
     taskQueue: TASK_QUEUE_CONTROL,
     parentClosePolicy: ParentClosePolicy.ABANDON,
+    cancellationType: ChildWorkflowCancellationType.ABANDON,
     staticSummary: `roll out ${input.model} v${training.version}`,
   });
   tagStage(rollout.outcome, rollout.outcome);

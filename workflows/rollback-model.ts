@@ -13,6 +13,8 @@ export async function rollbackModel(input: RollbackModelInput): Promise<Rollback
   const result = await traffic.rollBackChampion(input);
   await acknowledgement.awaitAcknowledgement({ model: input.model, epoch: result.epoch });
   tagStage('rolledBack', 'rollback');
-  setCurrentDetails(`**${input.model}** answers with v${result.champion} again, at epoch ${result.epoch} on every node: ${input.reason}`);
+  setCurrentDetails(
+    `**${input.model}** answers with v${result.champion} again, at epoch ${result.epoch} on every node: ${input.reason}`,
+  );
   return result;
 }

@@ -1,4 +1,11 @@
-import { CancellationScope, executeChild, isCancellation, ParentClosePolicy, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import {
+  CancellationScope,
+  executeChild,
+  isCancellation,
+  ParentClosePolicy,
+  setCurrentDetails,
+  workflowInfo,
+} from '@temporalio/workflow';
 import { control, training } from './activity-proxies.ts';
 import { buildDataset } from './build-dataset.ts';
 import { TASK_QUEUE_CONTROL, type TrainModelInput, type TrainModelResult } from './messages.ts';
@@ -10,7 +17,10 @@ import { tagModel, tagStage } from './search-attributes.ts';
  */
 export async function trainModel(input: TrainModelInput): Promise<TrainModelResult> {
   tagModel(input.model);
-  const { runId, project, projectDigest } = await control.openRun({ ...input, key: workflowInfo().firstExecutionRunId });
+  // a cancellation waits for what opens the run and for what registers its version: neither is left half told
+  const { runId, project, projectDigest } = await CancellationScope.nonCancellable(() =>
+    control.openRun({ ...input, key: workflowInfo().firstExecutionRunId }),
+  );
   try {
     return await train(input, { runId, project, projectDigest });
   } catch (error) {
@@ -38,17 +48,21 @@ async function train(
   if (sound.verdict !== 'pass') return stopped(runId, dataset.digest, sound);
 
   step('training', runId);
-  await training.train.executeWithOptions({ summary: `${input.model} / ${input.training}` }, [{ runId, dataset: dataset.digest }]);
+  await training.train.executeWithOptions({ summary: `${input.model} / ${input.training}` }, [
+    { runId, dataset: dataset.digest },
+  ]);
 
   step('evaluation', runId);
-  await training.evaluate.executeWithOptions({ summary: `${runId} through the serving path` }, [{ runId, dataset: dataset.digest }]);
+  await training.evaluate.executeWithOptions({ summary: `${runId} through the serving path` }, [
+    { runId, dataset: dataset.digest },
+  ]);
 
   step('gates', runId);
   const decided = await control.decideGates({ runId, dataset: dataset.digest, kinds: 'all' });
   if (decided.verdict !== 'pass') return stopped(runId, dataset.digest, decided);
 
   step('registration', runId);
-  const { version } = await control.registerVersion({ runId });
+  const { version } = await CancellationScope.nonCancellable(() => control.registerVersion({ runId }));
   tagModel(input.model, version);
   tagStage('registered', 'pass');
   setCurrentDetails(`Run \`${runId}\` passed its gates and is **${input.model} v${version}**`);
@@ -66,7 +80,9 @@ function stopped(
   { verdict, sentences }: { verdict: TrainModelResult['verdict']; sentences: readonly string[] },
 ): TrainModelResult {
   tagStage('gated', verdict);
-  setCurrentDetails(`Run \`${runId}\` was stopped by its gates\n${sentences.map((sentence) => `- ${sentence}`).join('\n')}`);
+  setCurrentDetails(
+    `Run \`${runId}\` was stopped by its gates\n${sentences.map((sentence) => `- ${sentence}`).join('\n')}`,
+  );
   return { runId, dataset, verdict, version: null, stoppedBy: sentences };
 }
 
