@@ -34,7 +34,8 @@ export function createTrainingActivities(dependencies: Dependencies) {
       const { project } = await getModel(db, model);
       const { spec, digest } = await getProject(db, project);
       const training = trainingOf(spec, model, name);
-      const runId = `${model}-${name}-${key.slice(0, 8)}`;
+      // the end of an execution's id is random, its beginning is the time in minutes
+      const runId = `${model}-${name}-${key.slice(-12)}`;
       const params: RunPlan = { project, projectDigest: digest, training };
       await openRun(db, { runId, project, model, training: name, author, seed: training.seed, params, startedAt: now() });
       return { runId, project, projectDigest: digest };
@@ -58,12 +59,14 @@ export function createTrainingActivities(dependencies: Dependencies) {
       try {
         const trained = await withHeartbeat(async ({ signal, progress }) => {
           let beat: TrainingHeartbeat = (activityInfo().heartbeatDetails as TrainingHeartbeat | undefined) ?? { step: 0, checkpoint: null };
+          progress(beat); // a heartbeat without it would make a third attempt forget the checkpoint
           if (beat.checkpoint !== null) log.info('training goes on from a checkpoint', { runId, step: beat.step });
           const points: { name: string; step: number; value: number }[] = [];
           let writing: Promise<void> = Promise.resolve();
           const flush = () => {
             const page = points.splice(0);
             writing = writing.then(() => putRunMetrics(db, runId, page));
+            writing.catch(() => undefined); // thrown below, when the training is over
           };
           const trained = await trainInThread({
             spec: plan.training.trainer,
@@ -86,6 +89,7 @@ export function createTrainingActivities(dependencies: Dependencies) {
                 beat = { step, checkpoint: await blobs.putFile(path) };
                 progress(beat);
               });
+              writing.catch(() => undefined);
             },
           });
           flush();
