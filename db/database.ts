@@ -32,6 +32,8 @@ export function connectDatabase(url: string, { max = 10, name }: { max?: number;
   const pool = new pg.Pool({ connectionString: url, max, types, application_name: `serin-${name}`, keepAlive: true });
   // an idle connection that breaks (a restarted server) is replaced by the pool; the next query says if it is still gone
   pool.on('error', () => undefined);
+  // so is one that breaks while somebody holds it: their query fails, the process does not
+  pool.on('connect', (client) => client.on('error', () => undefined));
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   return { db, pool, close: () => db.destroy() };
 }

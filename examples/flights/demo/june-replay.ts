@@ -123,7 +123,11 @@ export class JuneReplay {
       });
     }
     const status: object[] = [];
-    for (; this.#reports < reports.availableAt.length && reports.availableAt[this.#reports]! < until; this.#reports += 1) {
+    for (
+      ;
+      this.#reports < reports.availableAt.length && reports.availableAt[this.#reports]! < until;
+      this.#reports += 1
+    ) {
       const report = this.#reports;
       const meanDelay = reports.meanDelay[report]!;
       if (this.#reportsInSeconds) this.#wrongReportsFrom ??= reports.availableAt[report]!;
@@ -140,7 +144,10 @@ export class JuneReplay {
   async #pushTo(source: string, clockAt: Micros, events: readonly object[]): Promise<void> {
     for (let from = 0; from < events.length; from += EVENTS_PER_PUSH) {
       const part = events.slice(from, from + EVENTS_PER_PUSH);
-      await this.#options.client.post('engineer', `/v1/sources/${source}/events?wait=applied`, { events: part, clockAt: formatTime(clockAt) });
+      await this.#options.client.post('engineer', `/v1/sources/${source}/events?wait=applied`, {
+        events: part,
+        clockAt: formatTime(clockAt),
+      });
       this.pushedEvents += part.length;
     }
   }
@@ -192,7 +199,8 @@ export class JuneReplay {
     const tally = this.versions.get(version) ?? { requests: 0, lastAnswerAtMs: 0 };
     tally.requests += 1;
     tally.lastAnswerAtMs = Date.now();
-    if (arm === 'canary' && this.#wrongReportsFrom !== null && asOf >= this.#wrongReportsFrom) this.firstHarmfulAnswerAtMs ??= Date.now();
+    if (arm === 'canary' && this.#wrongReportsFrom !== null && asOf >= this.#wrongReportsFrom)
+      this.firstHarmfulAnswerAtMs ??= Date.now();
     this.versions.set(version, tally);
     if (rung !== arm && rung !== 'champion') this.fallbacks += 1;
   }

@@ -21,7 +21,12 @@ const USAGE = `npm run demo -- [--sample SHARE] [--exit]
 `;
 
 const { values } = parseArgs({
-  options: { sample: { type: 'string', default: '1' }, exit: { type: 'boolean' }, keep: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+  options: {
+    sample: { type: 'string', default: '1' },
+    exit: { type: 'boolean' },
+    keep: { type: 'boolean' },
+    help: { type: 'boolean', short: 'h' },
+  },
 });
 const sample = Number(values.sample);
 if (values.help === true) {
@@ -51,8 +56,16 @@ async function run(): Promise<number> {
   });
   const interrupted = once(process, 'SIGINT').then(() => 'interrupted' as const);
   try {
-    progress.line(`API ${platform.apiUrl}/docs   inference ${platform.inferenceUrl}   Temporal UI ${platform.temporalUiUrl}`);
-    const story = new Story({ platform, folder: join(home, 'data'), sample, ratePerSecond: sample < 0.5 ? 700 : 1_500, progress });
+    progress.line(
+      `API ${platform.apiUrl}/docs   inference ${platform.inferenceUrl}   Temporal UI ${platform.temporalUiUrl}`,
+    );
+    const story = new Story({
+      platform,
+      folder: join(home, 'data'),
+      sample,
+      ratePerSecond: sample < 0.5 ? 250 : 1_500,
+      progress,
+    });
     const told = story.tell().then(() => 'told' as const);
     if ((await Promise.race([told, interrupted])) === 'interrupted') return 130;
     await printSummary(story, platform, progress);
@@ -64,7 +77,9 @@ async function run(): Promise<number> {
     }
     return story.surprises.length === 0 ? 0 : 1;
   } catch (error) {
-    process.stdout.write(`\n${error instanceof SerinError ? `${error.title}: ` : ''}${(error as Error).message}\nlogs: ${join(home, 'logs')}\n`);
+    process.stdout.write(
+      `\n${error instanceof SerinError ? `${error.title}: ` : ''}${(error as Error).message}\nlogs: ${join(home, 'logs')}\n`,
+    );
     if (!(error instanceof SerinError)) logger.error({ err: error }, 'the demo failed');
     return 1;
   } finally {

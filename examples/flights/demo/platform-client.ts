@@ -50,7 +50,11 @@ export class PlatformClient {
     const text = await response.text();
     if (!response.ok) {
       const problem = JSON.parse(text || '{}') as { code?: string; detail?: string; title?: string };
-      throw new ProblemAnswer(response.status, problem.code ?? 'UNKNOWN', problem.detail ?? problem.title ?? `${method} ${path} answered ${response.status}`);
+      throw new ProblemAnswer(
+        response.status,
+        problem.code ?? 'UNKNOWN',
+        problem.detail ?? problem.title ?? `${method} ${path} answered ${response.status}`,
+      );
     }
     return JSON.parse(text) as T;
   }

@@ -28,7 +28,20 @@ interface Operation<T> {
   readonly workflowId: string;
   readonly status: 'running' | 'completed' | 'failed' | 'canceled' | 'terminated' | 'timedOut';
   readonly result?: T;
-  readonly failure?: { readonly code: string; readonly detail: string };
+  readonly problem?: { readonly code: string; readonly detail: string };
+  readonly links: { readonly temporal: string };
+}
+
+interface Run {
+  readonly runId: string;
+  readonly training: string;
+  readonly status: 'running' | 'gated' | 'registered' | 'failed';
+  readonly version: number | null;
+  readonly failure: string | null;
+  readonly gateReport?: {
+    readonly verdict: string;
+    readonly results: readonly { readonly name: string; readonly verdict: string; readonly sentence: string }[];
+  } | null;
 }
 
 interface TrainingOutcome {
@@ -41,12 +54,15 @@ interface TrainingOutcome {
 interface RolloutAnswer {
   readonly rolloutId: string;
   readonly phase: string;
-  readonly stageLabel: string;
+  readonly stage: string;
   readonly details: string;
   readonly evidenceDigest: string | null;
-  readonly temporalUrl: string;
+  readonly links: { readonly temporal: string };
   readonly state: { readonly phase: string; readonly weightPercent?: number; readonly reason?: string };
-  readonly looks: readonly { readonly verdict: string; readonly findings: readonly { readonly metric: string; readonly verdict: string; readonly sentence: string }[] }[];
+  readonly looks: readonly {
+    readonly verdict: string;
+    readonly findings: readonly { readonly metric: string; readonly verdict: string; readonly sentence: string }[];
+  }[];
 }
 
 export interface VersionStory {
@@ -119,7 +135,9 @@ export class Story {
     progress.line(`3,000,000 flights of 2001 are in six files${sample < 1 ? ` (a ${sample * 100} % sample)` : ''}`);
     const spec = flightsProject({ sample });
     const { digest } = await this.client.post<{ digest: string }>('engineer', '/v1/projects', { spec });
-    progress.line(`project flights ${digest.slice(0, 12)}: ${spec.sources.length} sources, ${spec.views.length} feature views, ${spec.featureSets.length} feature sets, 1 model`);
+    progress.line(
+      `project flights ${digest.slice(0, 12)}: ${spec.sources.length} sources, ${spec.views.length} feature views, ${spec.featureSets.length} feature sets, 1 model`,
+    );
     return files;
   }
 
@@ -132,14 +150,18 @@ export class Story {
       { source: 'flights_scheduled', month: '2001-05' as const, path: files.flights['2001-05'] },
     ];
     for (const { source, month, path } of batches) {
-      const result = await this.#operation<{ rowsIn: number; rowsAccepted: number; quarantined: Record<string, number> }>(
-        `/v1/sources/${source}/batches`,
-        { batchId: month, path, format: 'parquet' },
-      );
+      const result = await this.#operation<{
+        rowsIn: number;
+        rowsAccepted: number;
+        quarantined: Record<string, number>;
+      }>(`/v1/sources/${source}/batches`, { batchId: month, path, format: 'parquet' });
       accepted += result.rowsAccepted;
-      for (const [reason, rows] of Object.entries(result.quarantined)) reasons.set(reason, (reasons.get(reason) ?? 0) + rows);
+      for (const [reason, rows] of Object.entries(result.quarantined))
+        reasons.set(reason, (reasons.get(reason) ?? 0) + rows);
       const aside = result.rowsIn - result.rowsAccepted;
-      this.#options.progress.line(`${source} ${month}: ${whole(result.rowsAccepted)} events${aside > 0 ? `, ${aside} set aside` : ''}`);
+      this.#options.progress.line(
+        `${source} ${month}: ${whole(result.rowsAccepted)} events${aside > 0 ? `, ${aside} set aside` : ''}`,
+      );
     }
     const why = [...reasons].map(([reason, rows]) => `${reason} ${rows}`).join(', ');
     this.#options.progress.line(`${whole(accepted)} events in the log; set aside with their reasons: ${why || 'none'}`);
@@ -155,16 +177,30 @@ export class Story {
     const { progress } = this.#options;
     const run = await this.client.get<{
       dataset: string | null;
-      result: { trainRows?: number; trainSeconds?: number; evaluation?: Quality & { comparison: { aucDifference: (Estimate & { p: number }) | null } | null }; comparedWith?: number; serving?: { latencyMsP99: number; parityMaxAbsDifference: number } } | null;
+      result: {
+        trainRows?: number;
+        trainSeconds?: number;
+        evaluation?: Quality & { comparison: { aucDifference: (Estimate & { p: number }) | null } | null };
+        comparedWith?: number;
+        serving?: { latencyMsP99: number; parityMaxAbsDifference: number };
+      } | null;
     }>('viewer', `/v1/runs/${runId}`);
     const { evaluation, serving, trainRows, trainSeconds, comparedWith } = run.result ?? {};
     progress.line(`run ${runId} on dataset ${run.dataset?.slice(0, 12) ?? 'none'}`);
     if (evaluation !== undefined) {
-      progress.line(`trained on ${whole(trainRows ?? 0)} rows in ${(trainSeconds ?? 0).toFixed(1)} s; May: AUC ${evaluation.auc === null ? 'unknown' : interval(evaluation.auc)}, log loss ${interval(evaluation.logLoss)}`);
+      progress.line(
+        `trained on ${whole(trainRows ?? 0)} rows in ${(trainSeconds ?? 0).toFixed(1)} s; May: AUC ${evaluation.auc === null ? 'unknown' : interval(evaluation.auc)}, log loss ${interval(evaluation.logLoss)}`,
+      );
       const difference = evaluation.comparison?.aucDifference;
-      if (difference) progress.line(`against v${comparedWith} on the same rows: AUC ${difference.value >= 0 ? '+' : ''}${interval(difference)}, p = ${difference.p.toExponential(1)}`);
+      if (difference)
+        progress.line(
+          `against v${comparedWith} on the same rows: AUC ${difference.value >= 0 ? '+' : ''}${interval(difference)}, p = ${difference.p.toExponential(1)}`,
+        );
     }
-    if (serving !== undefined) progress.line(`through the real server: p99 ${serving.latencyMsP99.toFixed(2)} ms, served and trained scores differ by at most ${serving.parityMaxAbsDifference.toExponential(1)}`);
+    if (serving !== undefined)
+      progress.line(
+        `through the real server: p99 ${serving.latencyMsP99.toFixed(2)} ms, served and trained scores differ by at most ${serving.parityMaxAbsDifference.toExponential(1)}`,
+      );
     if (version === null) for (const sentence of stoppedBy) progress.line(`stopped by ${sentence}`);
     else progress.line(`passed its gates and is ${MODEL} v${version}`);
     return evaluation ?? null;
@@ -173,11 +209,16 @@ export class Story {
   async #startReplay(files: FlightFiles): Promise<void> {
     const { progress, platform, folder, ratePerSecond } = this.#options;
     const started = Date.now();
-    const { views } = await this.#operation<{ views: { viewId: string; keys: number; events: number }[] }>('/v1/features/materializations', {
-      project: 'flights',
-      foldAt: new Date(JUNE_STARTS_AT / 1_000 - 3_600_000).toISOString(),
-    });
-    progress.line(`${whole(views.reduce((sum, { keys }) => sum + keys, 0))} keys of ${views.length} views in the online store in ${((Date.now() - started) / 1_000).toFixed(1)} s`);
+    const { views } = await this.#operation<{ views: { viewId: string; keys: number; events: number }[] }>(
+      '/v1/features/materializations',
+      {
+        project: 'flights',
+        foldAt: new Date(JUNE_STARTS_AT / 1_000 - 3_600_000).toISOString(),
+      },
+    );
+    progress.line(
+      `${whole(views.reduce((sum, { keys }) => sum + keys, 0))} keys of ${views.length} views in the online store in ${((Date.now() - started) / 1_000).toFixed(1)} s`,
+    );
     await this.client.put('engineer', `/v1/models/${MODEL}/monitor`);
     this.replay = new JuneReplay({
       client: this.client,
@@ -199,12 +240,28 @@ export class Story {
     await this.#follow(version!, training, await this.#offlineOf(trained), 'promoted', {});
   }
 
-  async #deliver(training: string, expected: VersionStory['outcome'], { harm = false }: { harm?: boolean } = {}): Promise<void> {
-    const started = await this.client.post<Operation<unknown>>('engineer', `/v1/models/${MODEL}/deliveries`, { training });
+  async #deliver(
+    training: string,
+    expected: VersionStory['outcome'],
+    { harm = false }: { harm?: boolean } = {},
+  ): Promise<void> {
+    const started = await this.client.post<Operation<unknown>>('engineer', `/v1/models/${MODEL}/deliveries`, {
+      training,
+    });
     const trained = await this.#trainingOf(started.workflowId, training);
     const offline = await this.#tellRun(trained);
     if (trained.version === null) {
-      this.#conclude({ version: null, training, outcome: 'gated', because: trained.stoppedBy[0] ?? 'a gate', offline, link: this.#link(started.workflowId) }, expected);
+      this.#conclude(
+        {
+          version: null,
+          training,
+          outcome: 'gated',
+          because: trained.stoppedBy[0] ?? 'a gate',
+          offline,
+          link: started.links.temporal,
+        },
+        expected,
+      );
       return;
     }
     await this.#follow(trained.version, training, offline, expected, { harm });
@@ -214,37 +271,54 @@ export class Story {
   async #trainingOf(workflowId: string, training: string): Promise<TrainingOutcome> {
     const deadlineMs = Date.now() + OPERATION_TIMEOUT_MS;
     for (;;) {
-      const [run] = (await this.client.get<{ runs: { runId: string; training: string; status: string; version: number | null; failure: string | null; gateReport: { verdict: string; results: { name: string; verdict: string; sentence: string }[] } | null }[] }>('viewer', `/v1/runs?model=${MODEL}&limit=1`)).runs;
-      if (run?.training === training && run.status !== 'running') {
-        if (run.status === 'failed') throw new Error(`the run ${run.runId} failed: ${run.failure ?? 'no reason given'}`);
-        const stoppedBy = (run.gateReport?.results ?? []).filter(({ verdict }) => verdict !== 'pass').map(({ name, verdict, sentence }) => `${name} (${verdict}): ${sentence}`);
-        return { runId: run.runId, version: run.version, verdict: run.gateReport?.verdict ?? 'pass', stoppedBy };
-      }
+      const { runs } = await this.client.get<{ runs: readonly Run[] }>('viewer', `/v1/runs?model=${MODEL}&limit=1`);
+      const [run] = runs;
+      if (run?.training === training && run.status !== 'running') return this.#outcomeOf(run.runId);
       if (Date.now() > deadlineMs) throw new Error(`the delivery ${workflowId} did not finish its training`);
       await delay(POLL_MS);
     }
   }
 
+  async #outcomeOf(runId: string): Promise<TrainingOutcome> {
+    const { status, version, failure, gateReport } = await this.client.get<Run>('viewer', `/v1/runs/${runId}`);
+    if (status === 'failed') throw new Error(`the run ${runId} failed: ${failure ?? 'no reason given'}`);
+    const stoppedBy = (gateReport?.results ?? [])
+      .filter(({ verdict }) => verdict !== 'pass')
+      .map(({ name, verdict, sentence }) => `${name} (${verdict}): ${sentence}`);
+    return { runId, version, verdict: gateReport?.verdict ?? 'pass', stoppedBy };
+  }
+
   async #offlineOf({ runId }: TrainingOutcome): Promise<Quality | null> {
-    const { result } = await this.client.get<{ result: { evaluation?: Quality } | null }>('viewer', `/v1/runs/${runId}`);
+    const { result } = await this.client.get<{ result: { evaluation?: Quality } | null }>(
+      'viewer',
+      `/v1/runs/${runId}`,
+    );
     return result?.evaluation ?? null;
   }
 
   /** Stays with a rollout to its end, as its engineer and its approver would. */
-  async #follow(version: number, training: string, offline: Quality | null, expected: VersionStory['outcome'], { harm = false }: { harm?: boolean }): Promise<void> {
+  async #follow(
+    version: number,
+    training: string,
+    offline: Quality | null,
+    expected: VersionStory['outcome'],
+    { harm = false }: { harm?: boolean },
+  ): Promise<void> {
     const { progress } = this.#options;
     const path = `/v1/rollouts/${MODEL}/${version}`;
     let label = '';
+    let harmed = false;
     const deadlineMs = Date.now() + OPERATION_TIMEOUT_MS;
     for (;;) {
       const rollout = await this.client.get<RolloutAnswer>('viewer', path).catch((error: unknown) => {
         if (error instanceof ProblemAnswer && error.code === 'ROLLOUT_NOT_FOUND') return null;
         throw error;
       });
-      if (rollout !== null && rollout.stageLabel !== label) {
-        label = rollout.stageLabel;
+      if (rollout !== null && rollout.stage !== label) {
+        label = rollout.stage;
         progress.line(`v${version} ${label}`);
-        if (label === '5 %' && harm) {
+        if (harm && !harmed && /^\d+ %$/.test(label)) {
+          harmed = true;
           this.replay?.changeUnitOfReports();
           progress.line('upstream: the airport reports now come in seconds instead of minutes; nobody was told');
         }
@@ -252,12 +326,22 @@ export class Story {
       if (rollout?.phase === 'awaitingApproval' && !harm) await this.#approve(path, rollout, version);
       if (rollout?.phase === 'promoted' || rollout?.phase === 'rolledBack') {
         const because = rollout.state.reason ?? 'every stage passed';
-        progress.line(rollout.phase === 'promoted' ? `v${version} is the champion` : `v${version} was rolled back: ${because}`);
+        progress.line(
+          rollout.phase === 'promoted' ? `v${version} is the champion` : `v${version} was rolled back: ${because}`,
+        );
+        if (rollout.phase === 'rolledBack') {
+          for (const { sentence } of rollout.looks.at(-1)?.findings ?? []) progress.line(`  last evidence: ${sentence}`);
+        }
         if (harm) this.#measureHarm(version);
-        this.#conclude({ version, training, outcome: rollout.phase, because, offline, link: rollout.temporalUrl }, expected);
+        this.#conclude(
+          { version, training, outcome: rollout.phase, because, offline, link: rollout.links.temporal },
+          expected,
+        );
         return;
       }
-      if (Date.now() > deadlineMs) throw new Error(`the rollout of v${version} did not end; it stands at ${label}`);
+      if (Date.now() > deadlineMs || this.replay?.finished === true) {
+        throw new Error(`the rollout of v${version} did not end before June was over; it stands at ${label}`);
+      }
       await delay(POLL_MS);
     }
   }
@@ -278,7 +362,8 @@ export class Story {
       progress.line('the approver approves it');
     } catch (error) {
       // evidence moves on while a person reads; they are shown the new one and decide again
-      if (!(error instanceof ProblemAnswer) || (error.code !== 'APPROVAL_STALE' && error.code !== 'COMMAND_REFUSED')) throw error;
+      if (!(error instanceof ProblemAnswer) || (error.code !== 'APPROVAL_STALE' && error.code !== 'COMMAND_REFUSED'))
+        throw error;
     }
   }
 
@@ -291,12 +376,15 @@ export class Story {
       return;
     }
     this.harmMs = Math.max(0, lastAnswerMs - firstHarmMs);
-    this.#options.progress.line(`from its first answer on wrong reports to its last answer at all: ${(this.harmMs / 1_000).toFixed(2)} s`);
+    this.#options.progress.line(
+      `from its first answer on wrong reports to its last answer at all: ${(this.harmMs / 1_000).toFixed(2)} s`,
+    );
   }
 
   #conclude(story: VersionStory, expected: VersionStory['outcome']): void {
     this.versions.push(story);
-    if (story.outcome !== expected) this.surprises.push(`${story.training} was ${story.outcome}, ${expected} was expected: ${story.because}`);
+    if (story.outcome !== expected)
+      this.surprises.push(`${story.training} was ${story.outcome}, ${expected} was expected: ${story.because}`);
   }
 
   async #finishReplay(): Promise<void> {
@@ -305,14 +393,20 @@ export class Story {
     if (replay === undefined) return;
     replay.setRate(Infinity);
     const days = () => Math.floor((replay.clockAt - JUNE_STARTS_AT) / MICROS_PER_DAY);
-    const timer = setInterval(() => progress.line(`30 June minus ${30 - days()} days, ${whole(replay.requests)} requests so far`), 10_000);
+    const timer = setInterval(
+      () => progress.line(`30 June minus ${30 - days()} days, ${whole(replay.requests)} requests so far`),
+      10_000,
+    );
     try {
       await this.#running;
     } finally {
       clearInterval(timer);
     }
-    progress.line(`${whole(replay.requests)} requests, ${replay.failures} failures, ${whole(replay.pushedEvents)} events pushed, ${whole(replay.outcomes)} outcomes posted`);
-    if (replay.failures > 0) this.surprises.push(`${replay.failures} requests failed, the first: ${replay.firstFailure}`);
+    progress.line(
+      `${whole(replay.requests)} requests, ${replay.failures} failures, ${whole(replay.pushedEvents)} events pushed, ${whole(replay.outcomes)} outcomes posted`,
+    );
+    if (replay.failures > 0)
+      this.surprises.push(`${replay.failures} requests failed, the first: ${replay.firstFailure}`);
   }
 
   async #verify(): Promise<void> {
@@ -323,16 +417,18 @@ export class Story {
   async #operation<T>(path: string, body: object): Promise<T> {
     const started = await this.client.post<Operation<T>>('engineer', path, body);
     const deadlineMs = Date.now() + OPERATION_TIMEOUT_MS;
-    for (let operation = started; ; ) {
+    for (let operation = started; ;) {
       if (operation.status === 'completed') return operation.result as T;
-      if (operation.status !== 'running') throw new Error(`${operation.workflowId} ${operation.status}: ${operation.failure?.detail ?? 'no reason given'}`);
+      if (operation.status !== 'running')
+        throw new Error(
+          `${operation.workflowId} ${operation.status}: ${operation.problem?.detail ?? 'no reason given'}`,
+        );
       if (Date.now() > deadlineMs) throw new Error(`${operation.workflowId} did not finish`);
       await delay(POLL_MS);
-      operation = await this.client.get<Operation<T>>('viewer', `/v1/operations/${encodeURIComponent(operation.workflowId)}`);
+      operation = await this.client.get<Operation<T>>(
+        'viewer',
+        `/v1/operations/${encodeURIComponent(operation.workflowId)}`,
+      );
     }
-  }
-
-  #link(workflowId: string): string {
-    return `${this.#options.platform.temporalUiUrl}/namespaces/default/workflows/${encodeURIComponent(workflowId)}`;
   }
 }

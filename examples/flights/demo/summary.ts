@@ -5,7 +5,6 @@ import type { EmbeddedPlatform } from '../../../platform/embedded/embedded-platf
 interface LiveQuality {
   readonly labelled: number;
   readonly auc: { readonly value: number; readonly low: number; readonly high: number } | null;
-  readonly logLoss: { readonly value: number; readonly low: number; readonly high: number } | null;
 }
 
 /** What happened, in one screen. */
@@ -13,7 +12,10 @@ export async function printSummary(story: Story, platform: EmbeddedPlatform, pro
   const { replay } = story;
   const rows = [['version', 'training', 'May: AUC [95 %]', 'June live: AUC [95 %]', 'labelled', 'answers', 'outcome']];
   for (const { version, training, offline, outcome } of story.versions) {
-    const live = version === null ? null : await story.client.get<LiveQuality>('viewer', `/v1/models/${MODEL}/quality?version=${version}`);
+    const live =
+      version === null
+        ? null
+        : await story.client.get<LiveQuality>('viewer', `/v1/models/${MODEL}/quality?version=${version}`);
     rows.push([
       version === null ? '–' : `v${version}`,
       training,
@@ -26,12 +28,22 @@ export async function printSummary(story: Story, platform: EmbeddedPlatform, pro
   }
   process.stdout.write(`\n${table(rows)}\n\n`);
   if (replay !== undefined) {
-    process.stdout.write(`requests            ${whole(replay.requests)}, failures ${replay.failures}, answered by a fallback ${replay.fallbacks}\n`);
-    process.stdout.write(`latency             p50 ${replay.latency.quantile(0.5).toFixed(1)} ms, p99 ${replay.latency.quantile(0.99).toFixed(1)} ms, as the callers saw it (two cores for everything)\n`);
+    process.stdout.write(
+      `requests            ${whole(replay.requests)}, failures ${replay.failures}, answered by a fallback ${replay.fallbacks}\n`,
+    );
+    process.stdout.write(
+      `latency             p50 ${replay.latency.quantile(0.5).toFixed(1)} ms, p99 ${replay.latency.quantile(0.99).toFixed(1)} ms, as the callers saw it (two cores for everything)\n`,
+    );
   }
-  if (story.harmMs !== null) process.stdout.write(`v4 harmful for      ${(story.harmMs / 1_000).toFixed(2)} s, from its first wrong answer to zero traffic\n`);
+  if (story.harmMs !== null)
+    process.stdout.write(
+      `v4 harmful for      ${(story.harmMs / 1_000).toFixed(2)} s, from its first wrong answer to zero traffic\n`,
+    );
   process.stdout.write(`time                ${(progress.seconds / 60).toFixed(1)} min\n\n`);
-  for (const { version, link } of story.versions) process.stdout.write(`${version === null ? 'stopped run' : `rollout of v${version}`}${' '.repeat(version === null ? 9 : 7)}${link}\n`);
+  for (const { version, link } of story.versions)
+    process.stdout.write(
+      `${version === null ? 'stopped run' : `rollout of v${version}`}${' '.repeat(version === null ? 9 : 7)}${link}\n`,
+    );
   process.stdout.write(`all workflows       ${platform.temporalUiUrl}\n`);
   process.stdout.write(`API and its docs    ${platform.apiUrl}/docs\n`);
   process.stdout.write(`metrics             ${Object.values(platform.metricsUrls).join('  ')}\n`);
@@ -39,6 +51,10 @@ export async function printSummary(story: Story, platform: EmbeddedPlatform, pro
 
 function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const line = (row: readonly string[]) => row.map((cell, column) => cell.padEnd(widths[column]!)).join('   ').trimEnd();
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join('   ')
+      .trimEnd();
   return [line(rows[0]!), widths.map((width) => '─'.repeat(width)).join('───'), ...rows.slice(1).map(line)].join('\n');
 }
