@@ -18,7 +18,7 @@ export interface FakeActivities {
 }
 
 /** A world in which everything works at once: nodes acknowledge, evidence is good, gates pass. A test overrides what it is about. */
-export function fakeActivities(overrides: Partial<Activities> = {}): FakeActivities {
+export function fakeActivities(overrides: Partial<Activities> = {}, onCall?: (call: Call) => void): FakeActivities {
   let epoch = 1;
   const moved = () => Promise.resolve({ epoch: (epoch += 1) });
   const done = () => Promise.resolve();
@@ -62,6 +62,7 @@ export function fakeActivities(overrides: Partial<Activities> = {}): FakeActivit
   return {
     activities: eachOf(world, (name, act) => (input) => {
       calls.push({ name, input });
+      onCall?.({ name, input });
       return act(input);
     }),
     calls,

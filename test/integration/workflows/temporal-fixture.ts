@@ -19,6 +19,8 @@ export interface RunningWorkers {
 
 export interface TemporalFixture {
   readonly client: Client;
+  /** `host:port` of the server, for processes of their own. */
+  readonly address: string;
   startWorkers(activities: Activities): Promise<RunningWorkers>;
   /** Ends whatever a test has left running, so that it does not act in the next one. */
   endWorkflows(): Promise<void>;
@@ -45,6 +47,7 @@ export async function startTemporalFixture({
   const running = new Set<RunningWorkers>();
   return {
     client,
+    address: server.address,
     async startWorkers(activities) {
       const workers = await Promise.all(
         [TASK_QUEUE_CONTROL, TASK_QUEUE_DATA, TASK_QUEUE_TRAINING].map((taskQueue) =>
