@@ -41,7 +41,10 @@ export function createSourceContracts(db: Kysely<Tables>): (source: string) => P
 }
 
 export function createSourceContract(spec: SourceSpec): SourceContract {
-  const { check } = createRowContract(spec);
+  const contract = createRowContract(spec);
   const identity = createEventIdentity(spec);
-  return { check, eventIdOf: (row) => eventIdOfDigest(createHash('sha256').update(identity(row)).digest('hex')) };
+  return {
+    check: (event) => contract.check(event),
+    eventIdOf: (row) => eventIdOfDigest(createHash('sha256').update(identity(row)).digest('hex')),
+  };
 }

@@ -2,7 +2,9 @@ import {
   ApplicationFailure,
   Client,
   Connection,
+  defaultGrpcRetryOptions,
   isGrpcServiceError,
+  makeGrpcRetryInterceptor,
   ScheduleAlreadyRunning,
   type ScheduleOptions,
   ScheduleNotFoundError,
@@ -96,7 +98,11 @@ export interface Workflows {
 }
 
 const CALL_MS = 5_000;
-const UPDATE_MS = 15_000;
+const COMMAND_MS = 15_000;
+/** About half a second in all: whoever asks is told soon, and asks again. */
+const ATTEMPTS = 4;
+/** The first call after an outage does not wait for a long back-off of the channel to end. */
+const RECONNECT_MS_MAX = 1_000;
 const PROBE_MS = 1_000;
 const REUSE = {
   never: 'REJECT_DUPLICATE',
@@ -109,12 +115,20 @@ export function connectWorkflows({
   address,
   namespace,
   identity,
+  commandMs = COMMAND_MS,
 }: {
   address: string;
   namespace: string;
   identity: string;
+  /** How long a command may take to be answered. */
+  commandMs?: number;
 }): Workflows {
-  const connection = Connection.lazy({ address, connectTimeout: CALL_MS });
+  const connection = Connection.lazy({
+    address,
+    connectTimeout: CALL_MS,
+    channelArgs: { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': RECONNECT_MS_MAX },
+    interceptors: [makeGrpcRetryInterceptor(defaultGrpcRetryOptions({ maxAttempts: ATTEMPTS }))],
+  });
   const client = new Client({ connection, namespace, identity });
 
   async function within<T>(ms: number, call: () => Promise<T>): Promise<T> {
@@ -201,7 +215,7 @@ export function connectWorkflows({
       const handle = client.workflow.getHandle(workflowId);
       const update = commandUpdates[type];
       try {
-        return await within(UPDATE_MS, () =>
+        return await within(commandMs, () =>
           handle.executeUpdate(update, { args: [input], updateId: input.commandId }),
         );
       } catch (error) {
@@ -209,7 +223,7 @@ export function connectWorkflows({
         if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
           throw new SerinError(
             'TEMPORAL_UNAVAILABLE',
-            `the rollout has not answered "${type}" within ${UPDATE_MS / 1_000} s (is a worker running?); send it again with the commandId ${input.commandId}: it is obeyed once`,
+            `the rollout has not answered "${type}" within ${commandMs / 1_000} s (is a worker running?); send it again with the commandId ${input.commandId}: it is obeyed once`,
             { cause: error, fields: { commandId: input.commandId } },
           );
         }

@@ -27,7 +27,7 @@ export interface ApiFixture {
 
 export interface Answer {
   readonly status: number;
-  // answers are read member by member in assertions
+  // oxlint-disable-next-line typescript/no-explicit-any -- answers are read member by member in assertions
   readonly body: any;
   readonly headers: Readonly<Record<string, unknown>>;
 }
