@@ -37,7 +37,9 @@ export function createTrainingActivities(dependencies: Dependencies) {
       // the end of an execution's id is random, its beginning is the time in minutes
       const runId = `${model}-${name}-${key.slice(-12)}`;
       const params: RunPlan = { project, projectDigest: digest, training };
-      await openRun(db, { runId, project, model, training: name, author, seed: training.seed, params, startedAt: now() });
+      await db
+        .transaction()
+        .execute((tx) => openRun(tx, { runId, project, model, training: name, author, seed: training.seed, params, startedAt: now() }));
       return { runId, project, projectDigest: digest };
     },
 
@@ -173,31 +175,24 @@ export function createTrainingActivities(dependencies: Dependencies) {
       const { spec } = await getProjectVersion(db, plan.project, plan.projectDigest);
       const gateReportSha256 = sha256(run.gateReport);
       return db.transaction().execute(async (tx) => {
-        const version = await registerVersion(tx, {
+        const manifest: ModelVersionManifest = {
           model: run.model,
+          version: run.number,
+          kind: 'onnx',
+          project: plan.project,
+          projectDigest: plan.projectDigest,
+          featureSet: plan.training.featureSet,
+          featureNames: dataset.features,
+          modelFile,
+          threshold: modelOf(spec, run.model).threshold,
+          training: run.training,
+          dataset: run.dataset,
           runId,
-          at: now(),
-          build: (number) => {
-            const manifest: ModelVersionManifest = {
-              model: run.model,
-              version: number,
-              kind: 'onnx',
-              project: plan.project,
-              projectDigest: plan.projectDigest,
-              featureSet: plan.training.featureSet,
-              featureNames: dataset.features,
-              modelFile,
-              threshold: modelOf(spec, run.model).threshold,
-              training: run.training,
-              dataset: run.dataset,
-              runId,
-              evaluation: result.evaluation ?? null,
-              gateReportSha256,
-              author: run.author,
-            };
-            return { manifest, sha256: sha256(manifest) };
-          },
-        });
+          evaluation: result.evaluation ?? null,
+          gateReportSha256,
+          author: run.author,
+        };
+        const version = await registerVersion(tx, { manifest, sha256: sha256(manifest), at: now() });
         await updateRun(tx, runId, { status: 'registered', version: version.version, endedAt: now() });
         await appendDecision(tx, {
           subject: `model/${run.model}/v${version.version}`,

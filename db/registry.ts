@@ -44,27 +44,18 @@ export async function listModels(db: Db): Promise<Model[]> {
   return rows.map((row) => ({ name: row.name, project: row.project, projectDigest: row.project_digest }));
 }
 
-/** Takes the next version number of a model for a run; the same run always gets the same number. */
+/** Registers the version that a run became; the same run always finds the same version. */
 export async function registerVersion(
-  db: Db,
-  { model, runId, at, build }: {
-    model: string;
-    runId: string;
-    at: number;
-    build: (version: number) => { manifest: ModelVersionManifest; sha256: string };
-  },
+  tx: Db,
+  { manifest, sha256, at }: { manifest: ModelVersionManifest; sha256: string; at: number },
 ): Promise<ModelVersion> {
-  const existing = await db.selectFrom('model_version').selectAll().where('model', '=', model).where('run_id', '=', runId).executeTakeFirst();
-  if (existing) return fromRow(existing);
-  const taken = await db
-    .updateTable('model')
-    .set({ next_version: sql<number>`next_version + 1` })
-    .where('name', '=', model)
-    .returning('next_version')
+  const existing = await tx
+    .selectFrom('model_version')
+    .selectAll()
+    .where('model', '=', manifest.model)
+    .where('run_id', '=', manifest.runId)
     .executeTakeFirst();
-  if (!taken) throw new SerinError('MODEL_NOT_FOUND', `there is no model "${model}"`);
-  const { manifest, sha256 } = build(taken.next_version - 1);
-  return insertVersion(db, { manifest, sha256, stage: 'staging', reason: 'offline gates passed', at });
+  return existing ? fromRow(existing) : insertVersion(tx, { manifest, sha256, stage: 'staging', reason: 'offline gates passed', at });
 }
 
 /** Version 0 goes straight to production: a model must answer something before its first rollout. */

@@ -17,18 +17,38 @@ export interface Run {
   readonly params: object;
   readonly result: object | null;
   readonly gateReport: GateReport | null;
+  /** The version number it takes up: that of its version if its gates pass, and of nothing else if they do not. */
+  readonly number: number;
+  /** The registered version; null before, and for ever when a gate stopped the run. */
   readonly version: number | null;
   readonly failure: string | null;
   readonly startedAt: number;
   readonly endedAt: number | null;
 }
 
-/** Opens a run. The run id is the caller's key: opening it again finds the same run. */
+/**
+ * Opens a run and takes the model's next version number for it. The run id is the caller's key: opening it again finds the same
+ * run with the same number. Belongs into a transaction.
+ */
 export async function openRun(
-  db: Db,
+  tx: Db,
   run: Pick<Run, 'runId' | 'project' | 'model' | 'training' | 'author' | 'seed' | 'params' | 'startedAt'>,
 ): Promise<void> {
-  await db
+  const reopened = await tx
+    .updateTable('run')
+    .set({ status: 'running', failure: null, ended_at: null })
+    .where('run_id', '=', run.runId)
+    .returning('run_id')
+    .executeTakeFirst();
+  if (reopened) return;
+  const taken = await tx
+    .updateTable('model')
+    .set({ next_version: sql<number>`next_version + 1` })
+    .where('name', '=', run.model)
+    .returning('next_version')
+    .executeTakeFirst();
+  if (!taken) throw new SerinError('MODEL_NOT_FOUND', `there is no model "${run.model}"; see: serin models`);
+  await tx
     .insertInto('run')
     .values({
       run_id: run.runId,
@@ -42,12 +62,12 @@ export async function openRun(
       params: JSON.stringify(run.params),
       result: null,
       gate_report: null,
+      number: taken.next_version - 1,
       version: null,
       failure: null,
       started_at: run.startedAt,
       ended_at: null,
     })
-    .onConflict((conflict) => conflict.column('run_id').doUpdateSet({ status: 'running', failure: null, ended_at: null }))
     .execute();
 }
 
@@ -192,6 +212,7 @@ function fromRow(row: {
   params: object;
   result: object | null;
   gate_report: GateReport | null;
+  number: number;
   version: number | null;
   failure: string | null;
   started_at: number;
@@ -209,6 +230,7 @@ function fromRow(row: {
     params: row.params,
     result: row.result,
     gateReport: row.gate_report,
+    number: row.number,
     version: row.version,
     failure: row.failure,
     startedAt: row.started_at,

@@ -140,6 +140,8 @@ export interface RunTable {
   /** Evaluation, environment, importance and the model file: what the run left behind. */
   result: Json<object> | null;
   gate_report: Json<GateReport> | null;
+  /** The version number it takes up, whether its gates let it become that version or not. */
+  number: number;
   version: number | null;
   failure: string | null;
   started_at: number;

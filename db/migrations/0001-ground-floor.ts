@@ -107,6 +107,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       params jsonb not null,
       result jsonb,
       gate_report jsonb,
+      -- the version number it takes up, whether its gates let it become that version or not
+      number int not null,
       version int,
       failure text,
       started_at int8 not null,

@@ -1,6 +1,6 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { registerVersion } from '../../db/registry.ts';
+import { listVersions, registerVersion } from '../../db/registry.ts';
 import { readRolloutSpec } from '../../db/rollout-spec.ts';
 import { openRollout, putLook, putRolloutState } from '../../db/rollouts.ts';
 import { SerinError } from '../../domain/errors.ts';
@@ -218,30 +218,27 @@ test('the operation of a failed workflow carries the problem it ended with, and 
 });
 
 async function register(runId: string): Promise<void> {
+  const version = (await listVersions(api.database.db, 'flight-delay')).length;
   await registerVersion(api.database.db, {
-    model: 'flight-delay',
-    runId,
     at: NOW,
-    build: (version) => ({
-      sha256: 'f'.repeat(64),
-      manifest: {
-        model: 'flight-delay',
-        version,
-        kind: 'onnx',
-        project: 'flights',
-        projectDigest: api.flights.digest,
-        featureSet: 'delay_features@1',
-        featureNames: ['hour'],
-        modelFile: { uri: 'sha256:0', sha256: '0', bytes: 1 },
-        threshold: 0.5,
-        training: 'logistic',
-        dataset: null,
-        runId,
-        evaluation: null,
-        gateReportSha256: null,
-        author: 'ada',
-      },
-    }),
+    sha256: 'f'.repeat(64),
+    manifest: {
+      model: 'flight-delay',
+      version,
+      kind: 'onnx',
+      project: 'flights',
+      projectDigest: api.flights.digest,
+      featureSet: 'delay_features@1',
+      featureNames: ['hour'],
+      modelFile: { uri: 'sha256:0', sha256: '0', bytes: 1 },
+      threshold: 0.5,
+      training: 'logistic',
+      dataset: null,
+      runId,
+      evaluation: null,
+      gateReportSha256: null,
+      author: 'ada',
+    },
   });
 }
 

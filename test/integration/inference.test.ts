@@ -80,13 +80,9 @@ async function registerLinear(
 ): Promise<void> {
   const modelFile = await blobs().put(bytes);
   await registerVersion(database.db, {
-    model: 'delay',
-    runId: `run-${version}`,
     at: 1,
-    build: (given) => ({
-      manifest: { ...aManifest(given, modelFile), runId: `run-${version}` },
-      sha256: `v${version}`,
-    }),
+    manifest: { ...aManifest(version, modelFile), runId: `run-${version}` },
+    sha256: `v${version}`,
   });
 }
 

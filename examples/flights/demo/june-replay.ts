@@ -5,8 +5,6 @@ import type { Replay } from '../data.ts';
 import { LatencyHistogram } from './latency-histogram.ts';
 import type { PlatformClient } from './platform-client.ts';
 
-/** The replay advances by this much at a time; events are pushed one step ahead of the requests that may see them. */
-const STEP_MICROS = 15 * MICROS_PER_MINUTE;
 const CONNECTIONS = 24;
 /** Bodies of the API are bounded; a step of a busy hour is sent in parts. */
 const EVENTS_PER_PUSH = 2_000;
@@ -20,6 +18,11 @@ export interface ReplayOptions {
   readonly replay: Replay;
   readonly startAt: Micros;
   readonly endAt: Micros;
+  /**
+   * The replay advances by this much at a time; events are pushed one step ahead of the requests that may see them. At most
+   * the hour that the online store's fold point stays behind the clock.
+   */
+  readonly stepMicros: number;
 }
 
 /** What one version answered, as its callers saw it. */
@@ -97,11 +100,11 @@ export class JuneReplay {
 
   /** Runs until June is over or `stop` is called. */
   async run(): Promise<void> {
-    const { startAt, endAt } = this.#options;
-    await this.#push(startAt, startAt + STEP_MICROS);
+    const { startAt, endAt, stepMicros } = this.#options;
+    await this.#push(startAt, startAt + stepMicros);
     while (!this.#stopped && this.clockAt < endAt) {
-      const [from, to] = [this.clockAt, this.clockAt + STEP_MICROS];
-      await Promise.all([this.#predict(to), this.#push(from, to + STEP_MICROS), this.#postOutcomes(from)]);
+      const [from, to] = [this.clockAt, this.clockAt + stepMicros];
+      await Promise.all([this.#predict(to), this.#push(from, to + stepMicros), this.#postOutcomes(from)]);
       this.clockAt = to;
     }
     await this.#postOutcomes(this.clockAt + 24 * 60 * MICROS_PER_MINUTE);

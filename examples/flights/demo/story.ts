@@ -1,6 +1,6 @@
 /** The whole life of a model, step by step, by the public API alone. Each step says what happened and checks that it should have. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { MICROS_PER_DAY } from '../../../domain/time.ts';
+import { MICROS_PER_DAY, MICROS_PER_MINUTE } from '../../../domain/time.ts';
 import type { EmbeddedPlatform } from '../../../platform/embedded/embedded-platform.ts';
 import { type FlightFiles, type Month, prepareFlightFiles, readReplay } from '../data.ts';
 import { flightsProject } from '../project.ts';
@@ -36,6 +36,7 @@ interface Run {
   readonly runId: string;
   readonly training: string;
   readonly status: 'running' | 'gated' | 'registered' | 'failed';
+  readonly number: number;
   readonly version: number | null;
   readonly failure: string | null;
   readonly gateReport?: {
@@ -46,6 +47,7 @@ interface Run {
 
 interface TrainingOutcome {
   readonly runId: string;
+  readonly number: number;
   readonly version: number | null;
   readonly verdict: string;
   readonly stoppedBy: readonly string[];
@@ -66,6 +68,8 @@ interface RolloutAnswer {
 }
 
 export interface VersionStory {
+  /** The number its run took up. */
+  readonly number: number;
   readonly version: number | null;
   readonly training: string;
   readonly outcome: 'promoted' | 'rolledBack' | 'gated';
@@ -168,12 +172,13 @@ export class Story {
   }
 
   async #train(training: string): Promise<TrainingOutcome> {
-    const outcome = await this.#operation<TrainingOutcome>(`/v1/models/${MODEL}/runs`, { training });
+    const { runId } = await this.#operation<{ runId: string }>(`/v1/models/${MODEL}/runs`, { training });
+    const outcome = await this.#outcomeOf(runId);
     await this.#tellRun(outcome);
     return outcome;
   }
 
-  async #tellRun({ runId, version, stoppedBy }: TrainingOutcome): Promise<Quality | null> {
+  async #tellRun({ runId, number, version, stoppedBy }: TrainingOutcome): Promise<Quality | null> {
     const { progress } = this.#options;
     const run = await this.client.get<{
       dataset: string | null;
@@ -186,7 +191,7 @@ export class Story {
       } | null;
     }>('viewer', `/v1/runs/${runId}`);
     const { evaluation, serving, trainRows, trainSeconds, comparedWith } = run.result ?? {};
-    progress.line(`run ${runId} on dataset ${run.dataset?.slice(0, 12) ?? 'none'}`);
+    progress.line(`v${number}: run ${runId} on dataset ${run.dataset?.slice(0, 12) ?? 'none'}`);
     if (evaluation !== undefined) {
       progress.line(
         `trained on ${whole(trainRows ?? 0)} rows in ${(trainSeconds ?? 0).toFixed(1)} s; May: AUC ${evaluation.auc === null ? 'unknown' : interval(evaluation.auc)}, log loss ${interval(evaluation.logLoss)}`,
@@ -201,13 +206,13 @@ export class Story {
       progress.line(
         `through the real server: p99 ${serving.latencyMsP99.toFixed(2)} ms, served and trained scores differ by at most ${serving.parityMaxAbsDifference.toExponential(1)}`,
       );
-    if (version === null) for (const sentence of stoppedBy) progress.line(`stopped by ${sentence}`);
+    if (version === null) for (const sentence of stoppedBy) progress.line(`v${number} is stopped by ${sentence}`);
     else progress.line(`passed its gates and is ${MODEL} v${version}`);
     return evaluation ?? null;
   }
 
   async #startReplay(files: FlightFiles): Promise<void> {
-    const { progress, platform, folder, ratePerSecond } = this.#options;
+    const { progress, platform, folder, sample, ratePerSecond } = this.#options;
     const started = Date.now();
     const { views } = await this.#operation<{ views: { viewId: string; keys: number; events: number }[] }>(
       '/v1/features/materializations',
@@ -226,6 +231,7 @@ export class Story {
       model: MODEL,
       replay: await readReplay(files, folder),
       startAt: JUNE_STARTS_AT,
+      stepMicros: (sample < 0.5 ? 60 : 20) * MICROS_PER_MINUTE,
       endAt: JUNE_ENDS_AT,
     });
     this.replay.setRate(ratePerSecond);
@@ -253,6 +259,7 @@ export class Story {
     if (trained.version === null) {
       this.#conclude(
         {
+          number: trained.number,
           version: null,
           training,
           outcome: 'gated',
@@ -280,12 +287,12 @@ export class Story {
   }
 
   async #outcomeOf(runId: string): Promise<TrainingOutcome> {
-    const { status, version, failure, gateReport } = await this.client.get<Run>('viewer', `/v1/runs/${runId}`);
+    const { status, number, version, failure, gateReport } = await this.client.get<Run>('viewer', `/v1/runs/${runId}`);
     if (status === 'failed') throw new Error(`the run ${runId} failed: ${failure ?? 'no reason given'}`);
     const stoppedBy = (gateReport?.results ?? [])
       .filter(({ verdict }) => verdict !== 'pass')
       .map(({ name, verdict, sentence }) => `${name} (${verdict}): ${sentence}`);
-    return { runId, version, verdict: gateReport?.verdict ?? 'pass', stoppedBy };
+    return { runId, number, version, verdict: gateReport?.verdict ?? 'pass', stoppedBy };
   }
 
   async #offlineOf({ runId }: TrainingOutcome): Promise<Quality | null> {
@@ -330,11 +337,20 @@ export class Story {
           rollout.phase === 'promoted' ? `v${version} is the champion` : `v${version} was rolled back: ${because}`,
         );
         if (rollout.phase === 'rolledBack') {
-          for (const { sentence } of rollout.looks.at(-1)?.findings ?? []) progress.line(`  last evidence: ${sentence}`);
+          for (const { sentence } of rollout.looks.at(-1)?.findings ?? [])
+            progress.line(`  last evidence: ${sentence}`);
         }
         if (harm) this.#measureHarm(version);
         this.#conclude(
-          { version, training, outcome: rollout.phase, because, offline, link: rollout.links.temporal },
+          {
+            number: version,
+            version,
+            training,
+            outcome: rollout.phase,
+            because,
+            offline,
+            link: rollout.links.temporal,
+          },
           expected,
         );
         return;

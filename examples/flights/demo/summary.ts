@@ -11,13 +11,13 @@ interface LiveQuality {
 export async function printSummary(story: Story, platform: EmbeddedPlatform, progress: Progress): Promise<void> {
   const { replay } = story;
   const rows = [['version', 'training', 'May: AUC [95 %]', 'June live: AUC [95 %]', 'labelled', 'answers', 'outcome']];
-  for (const { version, training, offline, outcome } of story.versions) {
+  for (const { number, version, training, offline, outcome } of story.versions) {
     const live =
       version === null
         ? null
         : await story.client.get<LiveQuality>('viewer', `/v1/models/${MODEL}/quality?version=${version}`);
     rows.push([
-      version === null ? '–' : `v${version}`,
+      `v${number}`,
       training,
       offline?.auc ? interval(offline.auc, 3) : 'not trained',
       live?.auc ? interval(live.auc, 3) : '–',
