@@ -36,12 +36,27 @@ const GROUPS: readonly Group[] = [
     load: () => import('./commands/models.ts'),
   },
   { names: ['rollout', 'rollback'], load: () => import('./commands/rollout.ts') },
+  { names: ['demo'], load: () => import('./commands/demo.ts') },
   { names: ['audit', 'token', 'operation'], load: () => import('./commands/administration.ts') },
 ];
 
 /** @returns the exit code */
 export async function runCli(argv: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.done;
+  const wanted = argv.find((argument) => !argument.startsWith('-'));
+  const program = await createProgram(wanted, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    return report(error, argv.includes('--json'));
+  }
+}
+
+/** The commands: the group that has `wanted`, or all where none has. */
+export async function createProgram(wanted: string | undefined, ended: (exitCode: number) => void): Promise<Command> {
   const program = new Command('serin');
   program
     .description('Durable delivery of machine-learning models: from events to live traffic and back.')
@@ -50,7 +65,8 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     .option('--api <url>', 'where the API is (SERIN_API_URL, else the platform of the home)')
     .option('--home <folder>', 'folder of the embedded platform (SERIN_HOME)')
     .exitOverride()
-    .showHelpAfterError('(--help shows what the command takes)');
+    .showHelpAfterError('(--help shows what the command takes)')
+    .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 usage, 4 not allowed, 8 still running.');
   const context: CliContext = {
     action:
       <O extends GlobalOptions>(body: (invocation: Invocation<O>) => Promise<number | void>) =>
@@ -58,18 +74,12 @@ export async function runCli(argv: readonly string[]): Promise<number> {
         const command = given.at(-1) as Command;
         const options = command.optsWithGlobals<O>();
         const output = createOutput({ json: options.json === true });
-        exitCode = (await body({ output, options, args: command.args })) ?? EXIT.done;
+        ended((await body({ output, options, args: command.args })) ?? EXIT.done);
       },
   };
-  const [wanted] = argv.filter((argument) => !argument.startsWith('-'));
   const groups = GROUPS.filter(({ names }) => wanted !== undefined && names.includes(wanted));
   for (const { load } of groups.length > 0 ? groups : GROUPS) (await load()).register(program, context);
-  try {
-    await program.parseAsync([...argv], { from: 'user' });
-    return exitCode;
-  } catch (error) {
-    return report(error, argv.includes('--json'));
-  }
+  return program;
 }
 
 function report(error: unknown, json: boolean): number {

@@ -17,7 +17,9 @@ const RunSummary = Type.Object({
   dataset: Maybe(Type.String()),
   seed: Type.Integer(),
   verdict: Maybe(Type.String({ description: 'Of the gates.' })),
-  number: Type.Integer({ description: 'The version number it takes up, whether its gates let it become that version or not.' }),
+  number: Type.Integer({
+    description: 'The version number it takes up, whether its gates let it become that version or not.',
+  }),
   version: Maybe(Type.Integer({ description: 'The registered version.' })),
   failure: Maybe(Type.String()),
   startedAt: At,
