@@ -38,7 +38,8 @@ export function createFeatureActivities({ db, pool, blobs, config }: Dependencie
       foldAt: Micros;
     }): Promise<MaterializeFeaturesResult['views'][number]> {
       const { spec } = await getProject(db, input.project);
-      const view = spec.views.find((each) => versioned(each) === input.view)!;
+      const view = spec.views.find((each) => versioned(each) === input.view);
+      if (view === undefined) throw new SerinError('REFERENCE_MISSING', `the project "${input.project}" has no view ${input.view} any more`);
       const source = spec.sources.find(({ name }) => name === view.source)!;
       const entity = spec.entities.find(({ name }) => name === view.entity)!;
       return withHeartbeat(async ({ signal, progress }) => {

@@ -1,17 +1,36 @@
 import { activityInfo, cancellationSignal, heartbeat, sleep } from '@temporalio/activity';
 import { findLaggingNodes } from '../db/acknowledgements.ts';
-import { appendDecision, type NewDecision } from '../db/decisions.ts';
+import { appendDecision, findDecision, type NewDecision } from '../db/decisions.ts';
 import { databaseNow, readLosses, readTallies } from '../db/evidence.ts';
 import { getProjectVersion } from '../db/projects.ts';
 import { getModel, getVersion, moveStage } from '../db/registry.ts';
 import { readRolloutSpec } from '../db/rollout-spec.ts';
-import { findLook, getRollout, openRollout, putLook, putRolloutState, type RolloutLook } from '../db/rollouts.ts';
+import {
+  findActiveRollout,
+  findLook,
+  getRollout,
+  openRollout,
+  putLook,
+  putRolloutState,
+  type RolloutLook,
+} from '../db/rollouts.ts';
 import { getRoute, moveRoute, type Route, routeToLastKnownGood, type RouteTarget } from '../db/routes.ts';
 import { SerinError } from '../domain/errors.ts';
 import { nextStage, type Stage, type StageCause } from '../domain/registry/stages.ts';
 import { analyse, type AnalysisState, INITIAL_ANALYSIS } from '../domain/rollout/analyse.ts';
-import { type Analysis, type AnalysisPhase, type EvidenceBlock, NO_SHADOW, NO_TALLY } from '../domain/rollout/evidence.ts';
-import { PLANNED, type RolloutSpec, type RolloutState, type RouteTarget as RolloutTarget } from '../domain/rollout/state.ts';
+import {
+  type Analysis,
+  type AnalysisPhase,
+  type EvidenceBlock,
+  NO_SHADOW,
+  NO_TALLY,
+} from '../domain/rollout/evidence.ts';
+import {
+  PLANNED,
+  type RolloutSpec,
+  type RolloutState,
+  type RouteTarget as RolloutTarget,
+} from '../domain/rollout/state.ts';
 import type { EpochWeight, RollbackModelInput, RollbackModelResult } from '../workflows/messages.ts';
 import { type Dependencies, sha256 } from './dependencies.ts';
 
@@ -19,6 +38,9 @@ import { type Dependencies, sha256 } from './dependencies.ts';
 const SETTLE_MICROS = 1_500_000;
 
 const ACKNOWLEDGEMENT_POLL_MS = 50;
+
+/** A route is moved by one rollout at a time; losing the race to set it more often than this is no accident. */
+const ROUTE_ATTEMPTS = 5;
 
 /** What a look leaves behind: everything needed to make it again, and the state that the next one starts from. */
 interface LookRecord {
@@ -56,41 +78,54 @@ export function createRolloutActivities({ db, logger, now }: Dependencies) {
     },
 
     /** Sets what readers see; the workflow's own state is the truth. */
-    async saveRollout({ rolloutId, state, endedAt }: { rolloutId: string; state: RolloutState; endedAt: number | null }): Promise<void> {
+    async saveRollout({
+      rolloutId,
+      state,
+      endedAt,
+    }: {
+      rolloutId: string;
+      state: RolloutState;
+      endedAt: number | null;
+    }): Promise<void> {
       await putRolloutState(db, rolloutId, state, endedAt);
     },
 
     /** A compare-and-set on the epoch that was read; finding the target already in force is a retry's success. */
-    async setRoute(input: { rolloutId: string; model: string; version: number; target: RolloutTarget }): Promise<{ epoch: number }> {
-      const route = await getRoute(db, input.model);
-      const target = targetOf(route, input);
-      if (target === null) return { epoch: route.epoch };
-      const reason = input.target.kind === 'canary' ? `${input.target.weightPercent} % to v${input.version}` : input.target.kind;
-      const { epoch } = await moveRoute(db, { model: input.model, expectedEpoch: route.epoch, target, at: now(), reason });
-      return { epoch };
+    async setRoute(input: {
+      rolloutId: string;
+      model: string;
+      version: number;
+      target: RolloutTarget;
+    }): Promise<{ epoch: number }> {
+      const reason =
+        input.target.kind === 'canary' ? `${input.target.weightPercent} % to v${input.version}` : input.target.kind;
+      return changeRoute(input.model, reason, (route) => targetOf(route, input));
     },
 
     /** Champion and last known good change places in one compare-and-set. */
-    async promote({ rolloutId, model, version }: { rolloutId: string; model: string; version: number }): Promise<{ epoch: number; replaced: number }> {
-      const route = await getRoute(db, model);
-      if (route.champion === version) return { epoch: route.epoch, replaced: route.lastKnownGood };
-      refuseForeignRoute(route, rolloutId);
-      const { epoch } = await moveRoute(db, {
-        model,
-        expectedEpoch: route.epoch,
-        target: {
+    async promote({
+      rolloutId,
+      model,
+      version,
+    }: {
+      rolloutId: string;
+      model: string;
+      version: number;
+    }): Promise<{ epoch: number; replaced: number }> {
+      const { epoch } = await changeRoute(model, `v${version} promoted`, (route) => {
+        if (route.champion === version) return null;
+        refuseForeignRoute(route, rolloutId);
+        return {
+          ...route,
           champion: version,
           lastKnownGood: route.champion,
           canary: null,
           canaryWeight: 0,
           shadow: null,
-          salt: route.salt,
           rolloutId,
-        },
-        at: now(),
-        reason: `v${version} promoted`,
+        };
       });
-      return { epoch, replaced: route.champion };
+      return { epoch, replaced: (await getRoute(db, model)).lastKnownGood };
     },
 
     /** One statement, fenced by the version it takes down; a second run finds nothing to do. */
@@ -99,16 +134,46 @@ export function createRolloutActivities({ db, logger, now }: Dependencies) {
       return { epoch };
     },
 
-    /** Takes the champion back after its rollout has ended, with the registry's stages and the record. */
-    async rollBackChampion({ model, actor, reason }: RollbackModelInput): Promise<RollbackModelResult> {
-      const key = activityInfo().workflowExecution?.runId ?? 'unknown';
+    /**
+     * Takes a model back to its last known good version, with the registry's stages and the record, in one transaction: the
+     * champion, or the version of a rollout whose workflow is gone. A retry finds the record and gives the answer it was given.
+     */
+    async rollBackChampion({
+      model,
+      actor,
+      reason,
+      abandonedRollout,
+    }: RollbackModelInput): Promise<RollbackModelResult> {
+      const idempotencyKey = `rollback/${model}/${activityInfo().workflowExecution?.runId ?? 'unknown'}`;
       return db.transaction().execute(async (tx) => {
-        const route = await getRoute(tx, model);
-        if (route.champion === route.lastKnownGood) {
-          throw new SerinError('COMMAND_REFUSED', `${model} answers with v${route.champion}, which is its last known good version already`);
+        const done = await findDecision(tx, idempotencyKey);
+        if (done !== undefined) return done.payload as RollbackModelResult;
+        const active = await findActiveRollout(tx, model);
+        if (active !== undefined && active.rolloutId !== abandonedRollout) {
+          throw new SerinError(
+            'ROLLOUT_ACTIVE',
+            `${model} is rolling out v${active.version} (${active.rolloutId}); roll that back by its own command`,
+          );
         }
-        const [replaced, champion] = [route.champion, route.lastKnownGood];
-        const { epoch } = await routeToLastKnownGood(tx, { model, version: replaced, at: now(), reason });
+        const route = await getRoute(tx, model);
+        const replaced = active?.version ?? route.champion;
+        const champion = route.champion === replaced ? route.lastKnownGood : route.champion;
+        if (champion === replaced) {
+          throw new SerinError(
+            'COMMAND_REFUSED',
+            `${model} answers with v${route.champion}, which is its last known good version already`,
+          );
+        }
+        const { epoch } =
+          route.champion === replaced
+            ? await routeToLastKnownGood(tx, { model, version: replaced, at: now(), reason })
+            : await moveRoute(tx, {
+                model,
+                expectedEpoch: route.epoch,
+                target: { ...route, canary: null, canaryWeight: 0, shadow: null },
+                at: now(),
+                reason,
+              });
         for (const [version, to, cause] of [
           [replaced, 'archived', 'rolledBack'],
           [champion, 'production', 'restored'],
@@ -118,17 +183,20 @@ export function createRolloutActivities({ db, logger, now }: Dependencies) {
           nextStage(standing.stage, to, { subject: `${model} v${version}`, cause });
           await moveStage(tx, { model, version, from: standing.stage, to, expectedEpoch: standing.stageEpoch, reason });
         }
+        if (active !== undefined)
+          await putRolloutState(tx, active.rolloutId, { phase: 'rolledBack', reason, endedAt: now() }, now());
+        const result = { replaced, champion, epoch };
         await appendDecision(tx, {
           subject: `model/${model}`,
           kind: 'rolledBack',
           actor,
           reason,
           evidenceSha256: null,
-          payload: { replaced, champion, epoch },
-          idempotencyKey: `rollback/${model}/${key}`,
+          payload: result,
+          idempotencyKey,
           decidedAt: now(),
         });
-        return { epoch, champion, replaced };
+        return result;
       });
     },
 
@@ -227,6 +295,25 @@ export function createRolloutActivities({ db, logger, now }: Dependencies) {
     },
   };
 
+  /** Reads, decides and sets; another who moved the route in between (not its owner: that is refused) makes it read again. */
+  async function changeRoute(
+    model: string,
+    reason: string,
+    decideTarget: (route: Route) => RouteTarget | null,
+  ): Promise<{ epoch: number }> {
+    for (let attempt = 1; ; attempt += 1) {
+      const route = await getRoute(db, model);
+      const target = decideTarget(route);
+      if (target === null) return { epoch: route.epoch };
+      try {
+        return await moveRoute(db, { model, expectedEpoch: route.epoch, target, at: now(), reason });
+      } catch (error) {
+        const lost = error instanceof SerinError && error.code === 'ROUTE_EPOCH_CONFLICT';
+        if (!lost || attempt === ROUTE_ATTEMPTS) throw error;
+      }
+    }
+  }
+
   /** One block per routing epoch of the rollout; a look without news is one empty block, so that it still gives a verdict. */
   async function readBlocks({
     model,
@@ -272,7 +359,18 @@ export function createRolloutActivities({ db, logger, now }: Dependencies) {
     });
     if (blocks.length > 0) return blocks;
     const weight = (epochs.at(-1)?.weightPercent ?? 0) / 100;
-    return [{ fromAt: from, toAt: upTo, weight, champion: NO_TALLY, canary: NO_TALLY, shadow: NO_SHADOW, unitsChampion: 0, unitsCanary: 0 }];
+    return [
+      {
+        fromAt: from,
+        toAt: upTo,
+        weight,
+        champion: NO_TALLY,
+        canary: NO_TALLY,
+        shadow: NO_SHADOW,
+        unitsChampion: 0,
+        unitsCanary: 0,
+      },
+    ];
   }
 }
 

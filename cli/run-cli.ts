@@ -36,7 +36,6 @@ const GROUPS: readonly Group[] = [
     load: () => import('./commands/models.ts'),
   },
   { names: ['rollout', 'rollback'], load: () => import('./commands/rollout.ts') },
-  { names: ['demo'], load: () => import('./commands/demo.ts') },
   { names: ['audit', 'token', 'operation'], load: () => import('./commands/administration.ts') },
 ];
 

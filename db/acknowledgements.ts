@@ -10,5 +10,8 @@ export async function findLaggingNodes(
     select n.node_id, a.epoch
     from inference_node n left join route_ack a on a.node_id = n.node_id and a.model = ${model}
     where n.lease_expires_at > ${at}`.execute(db);
-  return { live: rows.length, lagging: rows.filter((row) => row.epoch === null || row.epoch < epoch).map((row) => row.node_id) };
+  return {
+    live: rows.length,
+    lagging: rows.filter((row) => row.epoch === null || row.epoch < epoch).map((row) => row.node_id),
+  };
 }

@@ -43,7 +43,9 @@ export function asDatabaseError(error: unknown): unknown {
   const code = (error as { code?: unknown } | null)?.code;
   const connection = ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', '57P01', '57P02', '57P03', '08006', '08001', '08003'];
   if (typeof code === 'string' && connection.includes(code)) {
-    return new SerinError('DATABASE_UNAVAILABLE', `PostgreSQL does not answer (${code}); it is tried again`, { cause: error });
+    return new SerinError('DATABASE_UNAVAILABLE', `PostgreSQL does not answer (${code}); it is tried again`, {
+      cause: error,
+    });
   }
   return error;
 }

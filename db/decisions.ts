@@ -63,6 +63,15 @@ export async function appendDecision(db: Db, decision: NewDecision): Promise<Dec
   return fromRow(row);
 }
 
+export async function findDecision(db: Db, idempotencyKey: string): Promise<Decision | undefined> {
+  const row = await db
+    .selectFrom('decision')
+    .selectAll()
+    .where('idempotency_key', '=', idempotencyKey)
+    .executeTakeFirst();
+  return row && fromRow(row);
+}
+
 export function decisionHash(prevHash: string, decision: NewDecision): string {
   const { subject, kind, actor, reason, evidenceSha256, payload, idempotencyKey, decidedAt } = decision;
   const record = canonicalJson({ subject, kind, actor, reason, evidenceSha256, payload, idempotencyKey, decidedAt });
@@ -74,15 +83,27 @@ export async function verifyDecisions(db: Db): Promise<{ records: number; head: 
   const page = 1_000;
   let prevHash = GENESIS;
   let records = 0;
-  for (let after = 0; ; ) {
-    const rows = await db.selectFrom('decision').selectAll().where('seq', '>', after).orderBy('seq').limit(page).execute();
+  for (let after = 0; ;) {
+    const rows = await db
+      .selectFrom('decision')
+      .selectAll()
+      .where('seq', '>', after)
+      .orderBy('seq')
+      .limit(page)
+      .execute();
     for (const row of rows) {
       const decision = fromRow(row);
       if (decision.prevHash !== prevHash) {
-        throw new SerinError('AUDIT_BROKEN', `decision ${decision.seq} does not follow the one before it: a record was removed or reordered`);
+        throw new SerinError(
+          'AUDIT_BROKEN',
+          `decision ${decision.seq} does not follow the one before it: a record was removed or reordered`,
+        );
       }
       if (decision.hash !== decisionHash(prevHash, decision)) {
-        throw new SerinError('AUDIT_BROKEN', `decision ${decision.seq} (${decision.kind} of ${decision.subject}) was changed after it was written`);
+        throw new SerinError(
+          'AUDIT_BROKEN',
+          `decision ${decision.seq} (${decision.kind} of ${decision.subject}) was changed after it was written`,
+        );
       }
       prevHash = decision.hash;
       after = decision.seq;
@@ -92,7 +113,10 @@ export async function verifyDecisions(db: Db): Promise<{ records: number; head: 
   }
 }
 
-export async function listDecisions(db: Db, { subject, after = 0, limit = 100 }: { subject?: string; after?: number; limit?: number }): Promise<Decision[]> {
+export async function listDecisions(
+  db: Db,
+  { subject, after = 0, limit = 100 }: { subject?: string; after?: number; limit?: number },
+): Promise<Decision[]> {
   let query = db.selectFrom('decision').selectAll().where('seq', '>', after).orderBy('seq').limit(limit);
   if (subject !== undefined) query = query.where('subject', '=', subject);
   return (await query.execute()).map(fromRow);

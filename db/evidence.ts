@@ -101,7 +101,13 @@ export async function readLosses(
   db: Db,
   { model, after, upTo, fromEpoch }: { model: string; after: number; upTo: number; fromEpoch: number },
 ): Promise<LossUnderEpoch[]> {
-  const { rows } = await sql<{ epoch: number; arm: 'champion' | 'canary'; labelled: number; loss_sum: number; loss_sum_sq: number }>`
+  const { rows } = await sql<{
+    epoch: number;
+    arm: 'champion' | 'canary';
+    labelled: number;
+    loss_sum: number;
+    loss_sum_sq: number;
+  }>`
     with labelled as (
       select p.epoch, p.arm, power(p.score - o.value, 2) as loss
       from outcome o join prediction p on p.prediction_id = o.prediction_id and p.model = o.model
@@ -126,6 +132,8 @@ export async function readLosses(
 
 /** The database's clock, in microseconds: the one that `recorded_at` is told by. */
 export async function databaseNow(db: Db): Promise<number> {
-  const { rows } = await sql<{ at: number }>`select (extract(epoch from clock_timestamp()) * 1000000)::int8 as at`.execute(db);
+  const { rows } = await sql<{
+    at: number;
+  }>`select (extract(epoch from clock_timestamp()) * 1000000)::int8 as at`.execute(db);
   return rows[0]!.at;
 }

@@ -42,12 +42,22 @@ export async function takeSequence(tx: Db, source: string, count: number): Promi
 }
 
 export async function findBatch(db: Db, source: string, batchId: string): Promise<IngestBatch | undefined> {
-  const row = await db.selectFrom('ingest_batch').selectAll().where('source', '=', source).where('batch_id', '=', batchId).executeTakeFirst();
+  const row = await db
+    .selectFrom('ingest_batch')
+    .selectAll()
+    .where('source', '=', source)
+    .where('batch_id', '=', batchId)
+    .executeTakeFirst();
   return row && batchFromRow(row);
 }
 
 export async function listBatches(db: Db, source: string): Promise<IngestBatch[]> {
-  const rows = await db.selectFrom('ingest_batch').selectAll().where('source', '=', source).orderBy('first_seq').execute();
+  const rows = await db
+    .selectFrom('ingest_batch')
+    .selectAll()
+    .where('source', '=', source)
+    .orderBy('first_seq')
+    .execute();
   return rows.map(batchFromRow);
 }
 
@@ -92,7 +102,12 @@ export async function commitBatch(tx: Db, batch: IngestBatch, files: readonly Lo
 }
 
 export async function listLogFiles(db: Db, source: string): Promise<LogFile[]> {
-  const rows = await db.selectFrom('log_file').select('file').where('source', '=', source).orderBy('first_seq').execute();
+  const rows = await db
+    .selectFrom('log_file')
+    .select('file')
+    .where('source', '=', source)
+    .orderBy('first_seq')
+    .execute();
   return rows.map((row) => row.file);
 }
 
@@ -100,7 +115,11 @@ export async function listLogFiles(db: Db, source: string): Promise<LogFile[]> {
  * Appends pushed events. An event whose id is already buffered is left out (a retried push changes nothing). Returns the
  * last sequence number and how many events were new.
  */
-export async function bufferEvents(tx: Db, source: string, events: readonly BufferedEvent[]): Promise<{ lastSeq: number; added: number }> {
+export async function bufferEvents(
+  tx: Db,
+  source: string,
+  events: readonly BufferedEvent[],
+): Promise<{ lastSeq: number; added: number }> {
   const first = await takeSequence(tx, source, events.length);
   const result = await sql<{ seq: number }>`
     insert into event_buffer (source, seq, event_id, event_at, available_at, clock_at, row)
@@ -124,7 +143,13 @@ export async function readBuffer(
   db: Db,
   { source, afterSeq, limit, unloggedUpTo }: { source: string; afterSeq: number; limit: number; unloggedUpTo?: number },
 ): Promise<StoredBufferedEvent[]> {
-  let query = db.selectFrom('event_buffer').selectAll().where('source', '=', source).where('seq', '>', afterSeq).orderBy('seq').limit(limit);
+  let query = db
+    .selectFrom('event_buffer')
+    .selectAll()
+    .where('source', '=', source)
+    .where('seq', '>', afterSeq)
+    .orderBy('seq')
+    .limit(limit);
   if (unloggedUpTo !== undefined) query = query.where('seq', '<=', unloggedUpTo).where('logged', '=', false);
   const rows = await query.execute();
   return rows.map((row) => ({
@@ -152,7 +177,9 @@ export async function markLogged(tx: Db, source: string, upToSeq: number): Promi
 export async function trimBuffer(db: Db, source: string): Promise<void> {
   await sql`
     delete from event_buffer where source = ${source} and logged
-      and seq <= coalesce((select min(applied_seq) from online_cursor where source = ${source}), ${Number.MAX_SAFE_INTEGER}::int8)`.execute(db);
+      and seq <= coalesce((select min(applied_seq) from online_cursor where source = ${source}), ${Number.MAX_SAFE_INTEGER}::int8)`.execute(
+    db,
+  );
 }
 
 export async function getLastSequence(db: Db, source: string): Promise<number> {

@@ -17,7 +17,9 @@ export async function migrate(databaseUrl: string): Promise<string[]> {
   try {
     return await database.db.transaction().execute(async (tx) => {
       await sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`.execute(tx);
-      await sql`create table if not exists schema_migration (name text primary key, applied_at timestamptz not null default now())`.execute(tx);
+      await sql`create table if not exists schema_migration (name text primary key, applied_at timestamptz not null default now())`.execute(
+        tx,
+      );
       const done = await sql<{ name: string }>`select name from schema_migration`.execute(tx);
       const names = new Set(done.rows.map((row) => row.name));
       const applied: string[] = [];

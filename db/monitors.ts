@@ -30,7 +30,9 @@ export async function putMonitorWindow(
       report,
     })
     .onConflict((conflict) =>
-      conflict.columns(['model', 'monitor', 'window_start']).doUpdateSet({ report, window_end: window.windowEnd, version: window.version }),
+      conflict
+        .columns(['model', 'monitor', 'window_start'])
+        .doUpdateSet({ report, window_end: window.windowEnd, version: window.version }),
     )
     .execute();
 }
@@ -60,7 +62,10 @@ export async function raiseAlert(db: Db, alert: Omit<Alert, 'status' | 'resolved
     .execute();
 }
 
-export async function resolveAlert(db: Db, { model, monitor, at }: { model: string; monitor: string; at: number }): Promise<boolean> {
+export async function resolveAlert(
+  db: Db,
+  { model, monitor, at }: { model: string; monitor: string; at: number },
+): Promise<boolean> {
   const result = await db
     .updateTable('alert')
     .set({ status: 'resolved', resolved_at: at })
@@ -71,7 +76,10 @@ export async function resolveAlert(db: Db, { model, monitor, at }: { model: stri
   return result.numUpdatedRows > 0n;
 }
 
-export async function listAlerts(db: Db, { model, status }: { model?: string; status?: 'firing' | 'resolved' }): Promise<Alert[]> {
+export async function listAlerts(
+  db: Db,
+  { model, status }: { model?: string; status?: 'firing' | 'resolved' },
+): Promise<Alert[]> {
   let query = db.selectFrom('alert').selectAll().orderBy('raised_at', 'desc').limit(200);
   if (model !== undefined) query = query.where('model', '=', model);
   if (status !== undefined) query = query.where('status', '=', status);

@@ -28,7 +28,13 @@ export interface LiveScores {
 /** Logged answers of a version (not shadow) whose outcome has arrived, answered in `[from, to)`. */
 export async function readLiveScores(
   db: Db,
-  { model, version, from = 0, to = Number.MAX_SAFE_INTEGER, limit = 500_000 }: { model: string; version: number; from?: number; to?: number; limit?: number },
+  {
+    model,
+    version,
+    from = 0,
+    to = Number.MAX_SAFE_INTEGER,
+    limit = 500_000,
+  }: { model: string; version: number; from?: number; to?: number; limit?: number },
 ): Promise<LiveScores> {
   const { rows } = await sql<{ score: number; value: number; sample_weight: number }>`
     select p.score, o.value, p.sample_weight
@@ -43,7 +49,11 @@ export async function readLiveScores(
   };
 }
 
-export async function findOutcome(db: Db, model: string, predictionId: string): Promise<Pick<Outcome, 'value' | 'observedAt'> | undefined> {
+export async function findOutcome(
+  db: Db,
+  model: string,
+  predictionId: string,
+): Promise<Pick<Outcome, 'value' | 'observedAt'> | undefined> {
   const row = await db
     .selectFrom('outcome')
     .select(['value', 'observed_at'])

@@ -14,7 +14,13 @@ export interface ProjectVersion {
 /** Makes `digest` the current version of its project. Applying the same project twice changes nothing. */
 export async function putProject(
   db: Db,
-  { spec, digest, bundleSha256, by, at }: { spec: ProjectSpec; digest: string; bundleSha256: string | null; by: string; at: number },
+  {
+    spec,
+    digest,
+    bundleSha256,
+    by,
+    at,
+  }: { spec: ProjectSpec; digest: string; bundleSha256: string | null; by: string; at: number },
 ): Promise<{ created: boolean }> {
   const inserted = await db
     .insertInto('project_version')
@@ -51,7 +57,8 @@ export async function getProject(db: Db, name: string): Promise<ProjectVersion> 
     .selectAll('project_version')
     .where('project.name', '=', name)
     .executeTakeFirst();
-  if (!row) throw new SerinError('PROJECT_NOT_FOUND', `there is no project "${name}"; apply one with: serin apply FILE`);
+  if (!row)
+    throw new SerinError('PROJECT_NOT_FOUND', `there is no project "${name}"; apply one with: serin apply FILE`);
   return fromRow(row);
 }
 
@@ -87,5 +94,11 @@ function fromRow(row: {
   applied_by: string;
   applied_at: number;
 }): ProjectVersion {
-  return { project: row.project, digest: row.digest, spec: row.spec, appliedBy: row.applied_by, appliedAt: row.applied_at };
+  return {
+    project: row.project,
+    digest: row.digest,
+    spec: row.spec,
+    appliedBy: row.applied_by,
+    appliedAt: row.applied_at,
+  };
 }

@@ -55,11 +55,16 @@ export async function registerVersion(
     .where('model', '=', manifest.model)
     .where('run_id', '=', manifest.runId)
     .executeTakeFirst();
-  return existing ? fromRow(existing) : insertVersion(tx, { manifest, sha256, stage: 'staging', reason: 'offline gates passed', at });
+  return existing
+    ? fromRow(existing)
+    : insertVersion(tx, { manifest, sha256, stage: 'staging', reason: 'offline gates passed', at });
 }
 
 /** Version 0 goes straight to production: a model must answer something before its first rollout. */
-export async function registerRule(db: Db, { manifest, sha256, at }: { manifest: ModelVersionManifest; sha256: string; at: number }): Promise<void> {
+export async function registerRule(
+  db: Db,
+  { manifest, sha256, at }: { manifest: ModelVersionManifest; sha256: string; at: number },
+): Promise<void> {
   const existing = await findVersion(db, manifest.model, manifest.version);
   if (existing) {
     if (existing.manifestSha256 === sha256) return;
@@ -76,7 +81,13 @@ export async function registerRule(db: Db, { manifest, sha256, at }: { manifest:
 
 async function insertVersion(
   db: Db,
-  { manifest, sha256, stage, reason, at }: { manifest: ModelVersionManifest; sha256: string; stage: Stage; reason: string; at: number },
+  {
+    manifest,
+    sha256,
+    stage,
+    reason,
+    at,
+  }: { manifest: ModelVersionManifest; sha256: string; stage: Stage; reason: string; at: number },
 ): Promise<ModelVersion> {
   const row = await db
     .insertInto('model_version')
@@ -99,7 +110,12 @@ async function insertVersion(
 }
 
 export async function findVersion(db: Db, model: string, version: number): Promise<ModelVersion | undefined> {
-  const row = await db.selectFrom('model_version').selectAll().where('model', '=', model).where('version', '=', version).executeTakeFirst();
+  const row = await db
+    .selectFrom('model_version')
+    .selectAll()
+    .where('model', '=', model)
+    .where('version', '=', version)
+    .executeTakeFirst();
   return row && fromRow(row);
 }
 
@@ -107,7 +123,10 @@ export async function getVersion(db: Db, model: string, version: number): Promis
   const found = await findVersion(db, model, version);
   if (found) return found;
   await getModel(db, model);
-  throw new SerinError('VERSION_NOT_FOUND', `the model "${model}" has no version ${version}; see: serin models ${model}`);
+  throw new SerinError(
+    'VERSION_NOT_FOUND',
+    `the model "${model}" has no version ${version}; see: serin models ${model}`,
+  );
 }
 
 export async function listVersions(db: Db, model: string): Promise<ModelVersion[]> {
@@ -121,7 +140,14 @@ export async function listVersions(db: Db, model: string): Promise<ModelVersion[
  */
 export async function moveStage(
   db: Db,
-  { model, version, from, to, expectedEpoch, reason }: {
+  {
+    model,
+    version,
+    from,
+    to,
+    expectedEpoch,
+    reason,
+  }: {
     model: string;
     version: number;
     from: Stage;

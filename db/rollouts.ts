@@ -44,27 +44,42 @@ export async function openRollout(db: Db, rollout: Omit<Rollout, 'phase' | 'ende
   }
 }
 
-/** What the workflow knows, for readers: sets, so a retry is harmless. */
-export async function putRolloutState(db: Db, rolloutId: string, state: RolloutState, endedAt: number | null): Promise<void> {
+/** What the workflow knows, for readers: sets, so a retry is harmless; what has ended stays as it ended. */
+export async function putRolloutState(
+  db: Db,
+  rolloutId: string,
+  state: RolloutState,
+  endedAt: number | null,
+): Promise<void> {
   await db
     .updateTable('rollout')
     .set({ phase: state.phase, state: JSON.stringify(state), ended_at: endedAt })
     .where('rollout_id', '=', rolloutId)
+    .where('ended_at', 'is', null)
     .execute();
 }
 
 export async function getRollout(db: Db, rolloutId: string): Promise<Rollout> {
   const row = await db.selectFrom('rollout').selectAll().where('rollout_id', '=', rolloutId).executeTakeFirst();
-  if (!row) throw new SerinError('ROLLOUT_NOT_FOUND', `there is no rollout "${rolloutId}"; see: serin rollout status MODEL`);
+  if (!row)
+    throw new SerinError('ROLLOUT_NOT_FOUND', `there is no rollout "${rolloutId}"; see: serin rollout status MODEL`);
   return fromRow(row);
 }
 
 export async function findActiveRollout(db: Db, model: string): Promise<Rollout | undefined> {
-  const row = await db.selectFrom('rollout').selectAll().where('model', '=', model).where('ended_at', 'is', null).executeTakeFirst();
+  const row = await db
+    .selectFrom('rollout')
+    .selectAll()
+    .where('model', '=', model)
+    .where('ended_at', 'is', null)
+    .executeTakeFirst();
   return row && fromRow(row);
 }
 
-export async function listRollouts(db: Db, { model, limit = 50 }: { model?: string; limit?: number } = {}): Promise<Rollout[]> {
+export async function listRollouts(
+  db: Db,
+  { model, limit = 50 }: { model?: string; limit?: number } = {},
+): Promise<Rollout[]> {
   let query = db.selectFrom('rollout').selectAll().orderBy('started_at', 'desc').limit(limit);
   if (model !== undefined) query = query.where('model', '=', model);
   return (await query.execute()).map(fromRow);
@@ -99,12 +114,27 @@ export async function putLook(db: Db, look: RolloutLook): Promise<RolloutLook> {
 }
 
 export async function findLook(db: Db, rolloutId: string, look: number): Promise<RolloutLook | undefined> {
-  const row = await db.selectFrom('rollout_look').selectAll().where('rollout_id', '=', rolloutId).where('look', '=', look).executeTakeFirst();
+  const row = await db
+    .selectFrom('rollout_look')
+    .selectAll()
+    .where('rollout_id', '=', rolloutId)
+    .where('look', '=', look)
+    .executeTakeFirst();
   return row && lookFromRow(row);
 }
 
-export async function listLooks(db: Db, rolloutId: string, { last = 20 }: { last?: number } = {}): Promise<RolloutLook[]> {
-  const rows = await db.selectFrom('rollout_look').selectAll().where('rollout_id', '=', rolloutId).orderBy('look', 'desc').limit(last).execute();
+export async function listLooks(
+  db: Db,
+  rolloutId: string,
+  { last = 20 }: { last?: number } = {},
+): Promise<RolloutLook[]> {
+  const rows = await db
+    .selectFrom('rollout_look')
+    .selectAll()
+    .where('rollout_id', '=', rolloutId)
+    .orderBy('look', 'desc')
+    .limit(last)
+    .execute();
   return rows.map(lookFromRow).toReversed();
 }
 

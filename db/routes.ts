@@ -18,7 +18,10 @@ export interface Route {
   readonly reason: string;
 }
 
-export type RouteTarget = Pick<Route, 'champion' | 'lastKnownGood' | 'canary' | 'canaryWeight' | 'shadow' | 'salt' | 'rolloutId'>;
+export type RouteTarget = Pick<
+  Route,
+  'champion' | 'lastKnownGood' | 'canary' | 'canaryWeight' | 'shadow' | 'salt' | 'rolloutId'
+>;
 
 export async function findRoute(db: Db, model: string): Promise<Route | undefined> {
   const row = await db.selectFrom('route').selectAll().where('model', '=', model).executeTakeFirst();
@@ -37,7 +40,10 @@ export async function listRoutes(db: Db): Promise<Route[]> {
 }
 
 /** The first route of a model: everything to `champion`. A model that has one keeps it. */
-export async function createRoute(db: Db, { model, champion, at }: { model: string; champion: number; at: number }): Promise<void> {
+export async function createRoute(
+  db: Db,
+  { model, champion, at }: { model: string; champion: number; at: number },
+): Promise<void> {
   await db
     .insertInto('route')
     .values({
@@ -63,7 +69,13 @@ export async function createRoute(db: Db, { model, champion, at }: { model: stri
  */
 export async function moveRoute(
   db: Db,
-  { model, expectedEpoch, target, at, reason }: { model: string; expectedEpoch: number; target: RouteTarget; at: number; reason: string },
+  {
+    model,
+    expectedEpoch,
+    target,
+    at,
+    reason,
+  }: { model: string; expectedEpoch: number; target: RouteTarget; at: number; reason: string },
 ): Promise<{ epoch: number; moved: boolean }> {
   const row = await db
     .updateTable('route')
@@ -85,7 +97,8 @@ export async function moveRoute(
     .executeTakeFirst();
   if (row) return { epoch: row.epoch, moved: true };
   const standing = await getRoute(db, model);
-  if (standing.epoch === expectedEpoch + 1 && sameTarget(standing, target)) return { epoch: standing.epoch, moved: false };
+  if (standing.epoch === expectedEpoch + 1 && sameTarget(standing, target))
+    return { epoch: standing.epoch, moved: false };
   throw new SerinError(
     'ROUTE_EPOCH_CONFLICT',
     `the route of "${model}" stands at epoch ${standing.epoch} (${standing.reason}), not at ${expectedEpoch}: someone else moved it; read it again and decide anew`,

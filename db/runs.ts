@@ -124,12 +124,24 @@ export async function putRunMetrics(
 }
 
 export async function listRunMetrics(db: Db, runId: string): Promise<{ name: string; step: number; value: number }[]> {
-  return db.selectFrom('run_metric').select(['name', 'step', 'value']).where('run_id', '=', runId).orderBy('name').orderBy('step').execute();
+  return db
+    .selectFrom('run_metric')
+    .select(['name', 'step', 'value'])
+    .where('run_id', '=', runId)
+    .orderBy('name')
+    .orderBy('step')
+    .execute();
 }
 
 export async function putDataset(
   db: Db,
-  { digest, project, model, manifest, at }: { digest: string; project: string; model: string; manifest: DatasetManifest; at: number },
+  {
+    digest,
+    project,
+    model,
+    manifest,
+    at,
+  }: { digest: string; project: string; model: string; manifest: DatasetManifest; at: number },
 ): Promise<void> {
   await db
     .insertInto('dataset')
@@ -168,13 +180,18 @@ export async function getDataset(db: Db, digest: string): Promise<Dataset> {
   if (!row || rows.length > 1) {
     throw new SerinError(
       'DATASET_NOT_FOUND',
-      row ? `several datasets start with "${digest}"; give more of the digest` : `there is no dataset "${digest}"; see: serin dataset list`,
+      row
+        ? `several datasets start with "${digest}"; give more of the digest`
+        : `there is no dataset "${digest}"; see: serin dataset list`,
     );
   }
   return datasetFromRow(row);
 }
 
-export async function listDatasets(db: Db, { model, limit = 50 }: { model?: string; limit?: number } = {}): Promise<Dataset[]> {
+export async function listDatasets(
+  db: Db,
+  { model, limit = 50 }: { model?: string; limit?: number } = {},
+): Promise<Dataset[]> {
   let query = db.selectFrom('dataset').selectAll().orderBy('created_at', 'desc').limit(limit);
   if (model !== undefined) query = query.where('model', '=', model);
   return (await query.execute()).map(datasetFromRow);

@@ -10,7 +10,10 @@ export interface Principal {
 }
 
 /** A token is shown once, when it is made; the database keeps its digest. */
-export async function createToken(db: Db, { principal, roles, at }: { principal: string; roles: readonly Role[]; at: number }): Promise<string> {
+export async function createToken(
+  db: Db,
+  { principal, roles, at }: { principal: string; roles: readonly Role[]; at: number },
+): Promise<string> {
   const token = `serin_${randomBytes(24).toString('base64url')}`;
   await putToken(db, { token, principal, roles, at });
   return token;

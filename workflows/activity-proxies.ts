@@ -17,7 +17,8 @@ export const control = proxyActivities<Activities>({
 /** Changes of traffic: a cancelled workflow waits for the one that is under way, so that nothing moves behind its back. */
 export const traffic = proxyActivities<Activities>({
   taskQueue: TASK_QUEUE_CONTROL,
-  startToCloseTimeout: '30s',
+  // a worker that dies in the middle of a rollback costs this long
+  startToCloseTimeout: '8s',
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   retry: { initialInterval: '100ms', maximumInterval: '5s' },
 });

@@ -149,6 +149,8 @@ export interface RollbackModelInput {
   readonly model: string;
   readonly actor: string;
   readonly reason: string;
+  /** A rollout whose workflow is gone (terminated, or failed): its version is taken down and its row closed. */
+  readonly abandonedRollout?: string;
 }
 
 export interface RollbackModelResult {

@@ -83,7 +83,16 @@ export function registerRolloutCommandRoutes(api: Api, context: ApiContext): voi
       const { reason } = request.body;
       await getModel(db, model);
       const active = await findActiveRollout(db, model);
-      if (active !== undefined) return command(request, active.rolloutId, { type: 'rollback', reason });
+      let abandonedRollout: string | undefined;
+      if (active !== undefined) {
+        try {
+          return await command(request, active.rolloutId, { type: 'rollback', reason });
+        } catch (error) {
+          // its row says that it runs, its workflow is gone: nobody but this rollback will ever take its traffic back
+          if (!(error instanceof SerinError) || error.code !== 'ROLLOUT_ENDED') throw error;
+          abandonedRollout = active.rolloutId;
+        }
+      }
       return startOperation(
         context,
         request,
@@ -91,7 +100,12 @@ export function registerRolloutCommandRoutes(api: Api, context: ApiContext): voi
         {
           type: 'rollbackModel',
           workflowId: `rollback/${model}/${keyOf(request.headers)}`,
-          input: { model, actor: request.principal.principal, reason },
+          input: {
+            model,
+            actor: request.principal.principal,
+            reason,
+            ...(abandonedRollout !== undefined && { abandonedRollout }),
+          },
           summary: `roll ${model} back: ${reason.slice(0, 100)}`,
           model,
           again: 'afterFailure',

@@ -13,6 +13,8 @@ const HISTORY: readonly Month[] = ['2001-01', '2001-02', '2001-03', '2001-04', '
 const JUNE_STARTS_AT = Date.UTC(2001, 5, 1) * 1_000;
 const JUNE_ENDS_AT = Date.UTC(2001, 6, 1) * 1_000;
 const POLL_MS = 150;
+/** While nothing is being rolled out June goes by more slowly, so that there is enough of it for every rollout. */
+const QUIET_SHARE = 0.3;
 const OPERATION_TIMEOUT_MS = 10 * 60_000;
 
 export interface StoryOptions {
@@ -234,7 +236,7 @@ export class Story {
       stepMicros: (sample < 0.5 ? 60 : 20) * MICROS_PER_MINUTE,
       endAt: JUNE_ENDS_AT,
     });
-    this.replay.setRate(ratePerSecond);
+    this.replay.setRate(ratePerSecond * QUIET_SHARE);
     this.#running = this.replay.run();
     // a failure of the replay is told at its end; until then it must not end the process
     this.#running.catch(() => undefined);
@@ -315,6 +317,7 @@ export class Story {
     const path = `/v1/rollouts/${MODEL}/${version}`;
     let label = '';
     let harmed = false;
+    this.replay?.setRate(this.#options.ratePerSecond);
     const deadlineMs = Date.now() + OPERATION_TIMEOUT_MS;
     for (;;) {
       const rollout = await this.client.get<RolloutAnswer>('viewer', path).catch((error: unknown) => {
@@ -341,6 +344,7 @@ export class Story {
             progress.line(`  last evidence: ${sentence}`);
         }
         if (harm) this.#measureHarm(version);
+        this.replay?.setRate(this.#options.ratePerSecond * QUIET_SHARE);
         this.#conclude(
           {
             number: version,
