@@ -1,11 +1,19 @@
-import { Worker } from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { readdirSync, readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import * as workflows from '../../workflows/workflows.ts';
 import { WORKFLOW_BUNDLE } from '../../workers/workflow-bundle.ts';
 
 const HISTORIES = new URL('../histories/', import.meta.url);
 const DOCTORED = new URL('../histories/doctored/', import.meta.url);
+
+// the doctored ones fail as they should: nobody needs to read of it
+beforeAll(() => {
+  Runtime.install({
+    logger: new DefaultLogger('ERROR', () => undefined),
+    telemetryOptions: { logging: { filter: 'OFF', forward: {} } },
+  });
+});
 
 function read(folder: URL): { workflowId: string; history: unknown; type: string }[] {
   return readdirSync(folder)
