@@ -290,7 +290,7 @@ export function flightsProject({ sample }: FlightsOptions): ProjectSpec {
           guardrails: [
             { metric: 'errors', margin: 0.02 * wider, direction: 'increase', required: true },
             { metric: 'slow', margin: 0.1 * wider, direction: 'increase', required: false },
-            { metric: 'positives', margin: 0.12, direction: 'either', required: true },
+            { metric: 'positives', margin: 0.1, direction: 'either', required: true },
             { metric: 'loss', margin: 0.03 * wider, direction: 'increase', required: false },
           ],
           targetSampleSize: Math.round(10_000 / wider ** 2),

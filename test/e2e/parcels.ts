@@ -27,10 +27,10 @@ export const PARCELS = 'parcels';
 /** Trees enough that it can be killed in the middle of them. */
 export const LONG_TRAINING = 'forest';
 export const SHORT_TRAINING = 'line';
-export const FOREST_TREES = 600;
+export const FOREST_TREES = 1_000;
 
 const DEPOTS = 20;
-const EVENTS = 30_000;
+const EVENTS = 12_000;
 const STARTS_AT = Date.UTC(2024, 0, 1) * 1_000;
 const SPAN_DAYS = 30;
 /** Every request is asked as of an instant after the last event. */
@@ -143,7 +143,7 @@ export function parcelsProject(): ProjectSpec {
 function stage(weightPercent: number) {
   return {
     weightPercent,
-    minDurationMs: inMs(seconds(2)),
+    minDurationMs: inMs(seconds(1)),
     maxDurationMs: inMs(seconds(240)),
     minCanaryRequests: weightPercent === 100 ? 0 : 100,
   };
