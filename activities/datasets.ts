@@ -11,7 +11,12 @@ import { trainingOf } from './training-plan.ts';
 export function createDatasetActivities({ db, blobs, config, now }: Dependencies) {
   return {
     /** The dataset is named by its content, so building it twice gives one dataset. */
-    async buildDataset({ project, projectDigest, model, training: name }: BuildDatasetInput): Promise<BuildDatasetResult> {
+    async buildDataset({
+      project,
+      projectDigest,
+      model,
+      training: name,
+    }: BuildDatasetInput): Promise<BuildDatasetResult> {
       return withHeartbeat(async ({ signal, progress }) => {
         const { spec } = await getProjectVersion(db, project, projectDigest);
         const training = trainingOf(spec, model, name);
@@ -30,7 +35,15 @@ export function createDatasetActivities({ db, blobs, config, now }: Dependencies
           seed: training.seed,
           logFiles,
           // a training knows what was known when its test range ended, so that it can be repeated later
-          knowledgeCut: { at: Math.max(training.split.testTo, ...Object.values(logFiles).flat().map(({ maxAvailableAt }) => maxAvailableAt)), seq },
+          knowledgeCut: {
+            at: Math.max(
+              training.split.testTo,
+              ...Object.values(logFiles)
+                .flat()
+                .map(({ maxAvailableAt }) => maxAvailableAt),
+            ),
+            seq,
+          },
           blobs,
           workDir: config.workDir,
           duckdb: { memory: config.duckdbMemory, threads: config.duckdbThreads, tempDir: config.workDir },

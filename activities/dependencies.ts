@@ -15,7 +15,7 @@ export interface Dependencies {
   readonly blobs: BlobStore;
   readonly config: Pick<Config, 'workDir' | 'duckdbMemory' | 'duckdbThreads' | 'databaseUrl' | 'blobUrl'>;
   readonly logger: Logger;
-  now(): Micros;
+  readonly now: () => Micros;
 }
 
 export function sha256(value: unknown): string {

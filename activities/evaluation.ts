@@ -46,7 +46,12 @@ export async function evaluateRun(
 
   const sliceColumns = contract.gates.flatMap((gate) => (gate.kind === 'slices' ? [gate.slice] : []));
   const path = await blobs.localPath(manifest.file);
-  const { matrix, extra } = await readMatrix({ path, columns: manifest.features, split: 'TEST', extra: [...new Set(sliceColumns)] });
+  const { matrix, extra } = await readMatrix({
+    path,
+    columns: manifest.features,
+    split: 'TEST',
+    extra: [...new Set(sliceColumns)],
+  });
 
   const { champion: championVersion } = await getRoute(db, run.model);
   const champion = (await getVersion(db, run.model, championVersion)).manifest;
@@ -61,9 +66,12 @@ export async function evaluateRun(
   try {
     progress({ rows: 0, of: matrix.rows });
     const scores = await scoreAll(server.url, CANDIDATE, matrix, { signal, progress });
-    const championScores = comparable ? await scoresOf(champion, spec, server.url, matrix, { signal, progress }) : undefined;
+    const championScores = comparable
+      ? await scoresOf(champion, spec, server.url, matrix, { signal, progress })
+      : undefined;
     const serving = await measureServing(server.url, matrix, signal);
-    const reference = result.testScores === undefined ? undefined : await readScores(await blobs.localPath(result.testScores));
+    const reference =
+      result.testScores === undefined ? undefined : await readScores(await blobs.localPath(result.testScores));
     return {
       schemaFindings,
       evaluation: evaluateScores({
@@ -87,9 +95,11 @@ function compareSignature(bytes: Uint8Array, features: readonly string[]): strin
   const { inputs, outputs } = inspectOnnx(bytes);
   const findings: string[] = [];
   const [input] = inputs;
-  if (inputs.length !== 1 || input?.type !== 'float32') findings.push(`the model takes ${inputs.length} inputs; one float32 tensor is expected`);
+  if (inputs.length !== 1 || input?.type !== 'float32')
+    findings.push(`the model takes ${inputs.length} inputs; one float32 tensor is expected`);
   const width = input?.shape.at(-1);
-  if (width !== features.length) findings.push(`the model takes ${String(width)} columns, the feature set has ${features.length}`);
+  if (width !== features.length)
+    findings.push(`the model takes ${String(width)} columns, the feature set has ${features.length}`);
   if (outputs.length === 0) findings.push('the model has no output');
   return findings;
 }
@@ -175,15 +185,25 @@ async function infer(
   const response = await fetch(`${url}/v2/models/${model}/infer`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ inputs: [{ name: 'features', datatype: 'FP32', shape: [to - from, columns.length], data }] }),
+    body: JSON.stringify({
+      inputs: [{ name: 'features', datatype: 'FP32', shape: [to - from, columns.length], data }],
+    }),
     signal,
   });
-  if (!response.ok) throw new SerinError('MODEL_NOT_READY', `the evaluation server answered ${response.status}: ${await response.text()}`);
+  if (!response.ok)
+    throw new SerinError(
+      'MODEL_NOT_READY',
+      `the evaluation server answered ${response.status}: ${await response.text()}`,
+    );
   const { outputs } = (await response.json()) as { outputs: { data: number[] }[] };
   return outputs[0]?.data ?? [];
 }
 
-async function measureServing(url: string, matrix: TrainingMatrix, signal: AbortSignal): Promise<Omit<ServingEvidence, 'parityMaxAbsDifference' | 'rowsCompared'>> {
+async function measureServing(
+  url: string,
+  matrix: TrainingMatrix,
+  signal: AbortSignal,
+): Promise<Omit<ServingEvidence, 'parityMaxAbsDifference' | 'rowsCompared'>> {
   const columns = matrix.columns.map((_, index) => index);
   const latencies: number[] = [];
   for (let request = 0; request < 2 * LATENCY_REQUESTS; request += 1) {
@@ -203,8 +223,12 @@ async function residentMiB(url: string, signal: AbortSignal): Promise<number | n
   return match === null ? null : Number(match[1]) / 2 ** 20;
 }
 
-function parity(served: Float32Array, reference: Float32Array | undefined): Pick<ServingEvidence, 'parityMaxAbsDifference' | 'rowsCompared'> {
-  if (reference === undefined || reference.length !== served.length || served.length === 0) return { parityMaxAbsDifference: null, rowsCompared: 0 };
+function parity(
+  served: Float32Array,
+  reference: Float32Array | undefined,
+): Pick<ServingEvidence, 'parityMaxAbsDifference' | 'rowsCompared'> {
+  if (reference === undefined || reference.length !== served.length || served.length === 0)
+    return { parityMaxAbsDifference: null, rowsCompared: 0 };
   let worst = 0;
   for (const [row, score] of served.entries()) {
     const difference = Math.abs(score - reference[row]!);

@@ -16,12 +16,21 @@ export function createFeatureActivities({ db, pool, blobs, config }: Dependencie
 
   return {
     /** The views that a project's current version declares, each with its source; `only` narrows them down. */
-    async listViews({ project, only }: { project: string; only?: readonly string[] }): Promise<readonly { view: string; source: string }[]> {
+    async listViews({
+      project,
+      only,
+    }: {
+      project: string;
+      only?: readonly string[];
+    }): Promise<readonly { view: string; source: string }[]> {
       const { spec } = await getProject(db, project);
       const views = spec.views.map((view) => ({ view: versioned(view), source: view.source }));
       const unknown = only?.find((name) => !views.some(({ view }) => view === name));
       if (unknown !== undefined) {
-        throw new SerinError('REFERENCE_MISSING', `the project "${project}" has no view ${unknown}; it has ${views.map(({ view }) => view).join(', ')}`);
+        throw new SerinError(
+          'REFERENCE_MISSING',
+          `the project "${project}" has no view ${unknown}; it has ${views.map(({ view }) => view).join(', ')}`,
+        );
       }
       return views.filter(({ view }) => only === undefined || only.includes(view));
     },
@@ -39,12 +48,17 @@ export function createFeatureActivities({ db, pool, blobs, config }: Dependencie
     }): Promise<MaterializeFeaturesResult['views'][number]> {
       const { spec } = await getProject(db, input.project);
       const view = spec.views.find((each) => versioned(each) === input.view);
-      if (view === undefined) throw new SerinError('REFERENCE_MISSING', `the project "${input.project}" has no view ${input.view} any more`);
+      if (view === undefined)
+        throw new SerinError('REFERENCE_MISSING', `the project "${input.project}" has no view ${input.view} any more`);
       const source = spec.sources.find(({ name }) => name === view.source)!;
       const entity = spec.entities.find(({ name }) => name === view.entity)!;
       return withHeartbeat(async ({ signal, progress }) => {
         const logFiles = await listLogFiles(db, source.name);
-        const duckdb = await DuckDb.open({ memory: config.duckdbMemory, threads: config.duckdbThreads, tempDir: config.workDir });
+        const duckdb = await DuckDb.open({
+          memory: config.duckdbMemory,
+          threads: config.duckdbThreads,
+          tempDir: config.workDir,
+        });
         try {
           const { keys, events } = await materializeView({
             plan: compileView(view, source, entity),

@@ -6,7 +6,7 @@ const HEARTBEAT_EVERY_MS = 1_000;
 export interface Beating {
   readonly signal: AbortSignal;
   /** What the next heartbeat says; a retry sees the last one that was delivered. */
-  progress(...details: unknown[]): void;
+  readonly progress: (...details: unknown[]) => void;
 }
 
 /**

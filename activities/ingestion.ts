@@ -2,7 +2,17 @@ import { log } from '@temporalio/activity';
 import { createReadStream } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
-import { commitBatch, findBatch, getLastSequence, listLogFiles, markLogged, readBuffer, type StoredBufferedEvent, takeSequence, trimBuffer } from '../db/ingest.ts';
+import {
+  commitBatch,
+  findBatch,
+  getLastSequence,
+  listLogFiles,
+  markLogged,
+  readBuffer,
+  type StoredBufferedEvent,
+  takeSequence,
+  trimBuffer,
+} from '../db/ingest.ts';
 import { getProjectOfSource } from '../db/projects.ts';
 import { SerinError } from '../domain/errors.ts';
 import type { SourceSpec } from '../domain/project/spec.ts';
@@ -21,7 +31,8 @@ const MAX_RENUMBERINGS = 5;
 class SequenceMoved extends Error {}
 
 export function createIngestionActivities({ db, blobs, config, now }: Dependencies) {
-  const openDuckDb = () => DuckDb.open({ memory: config.duckdbMemory, threads: config.duckdbThreads, tempDir: config.workDir });
+  const openDuckDb = () =>
+    DuckDb.open({ memory: config.duckdbMemory, threads: config.duckdbThreads, tempDir: config.workDir });
 
   return {
     /**
@@ -31,7 +42,9 @@ export function createIngestionActivities({ db, blobs, config, now }: Dependenci
     async ingestBatch({ source: name, batchId, input }: IngestSourceInput): Promise<IngestSourceResult> {
       const { spec } = await getProjectOfSource(db, name);
       const source = spec.sources.find((each) => each.name === name)!;
-      return input.kind === 'file' ? ingestFromFile(source, batchId, input) : ingestPushed(source, batchId, input.upToSeq);
+      return input.kind === 'file'
+        ? ingestFromFile(source, batchId, input)
+        : ingestPushed(source, batchId, input.upToSeq);
     },
   };
 
@@ -73,16 +86,23 @@ export function createIngestionActivities({ db, blobs, config, now }: Dependenci
           quarantineSha256: result.quarantineFile?.sha256 ?? null,
           ingestedAt: now(),
         };
-        const committed = await db.transaction().execute(async (tx) => {
-          if ((await takeSequence(tx, source.name, result.rowsAccepted)) !== firstSeq) throw new SequenceMoved();
-          await commitBatch(tx, batch, result.logFiles);
-          return true;
-        }).catch((error: unknown) => {
-          if (error instanceof SequenceMoved && attempt < MAX_RENUMBERINGS) return false;
-          throw error;
-        });
+        const committed = await db
+          .transaction()
+          .execute(async (tx) => {
+            if ((await takeSequence(tx, source.name, result.rowsAccepted)) !== firstSeq) throw new SequenceMoved();
+            await commitBatch(tx, batch, result.logFiles);
+            return true;
+          })
+          .catch((error: unknown) => {
+            if (error instanceof SequenceMoved && attempt < MAX_RENUMBERINGS) return false;
+            throw error;
+          });
         if (committed) return resultOf(batch, false);
-        log.info('other events came in meanwhile; the batch is numbered anew', { source: source.name, batchId, attempt });
+        log.info('other events came in meanwhile; the batch is numbered anew', {
+          source: source.name,
+          batchId,
+          attempt,
+        });
       }
     });
   }
@@ -103,9 +123,15 @@ export function createIngestionActivities({ db, blobs, config, now }: Dependenci
         return { rowsIn: 0, rowsAccepted: 0, quarantined: {}, lastSeq: upToSeq, alreadyThere: true };
       }
       const duckdb = await openDuckDb();
-      const file = await ingestBuffered({ source, rows: events, batchId, blobs, workDir: config.workDir, duckdb, signal }).finally(() =>
-        duckdb.close(),
-      );
+      const file = await ingestBuffered({
+        source,
+        rows: events,
+        batchId,
+        blobs,
+        workDir: config.workDir,
+        duckdb,
+        signal,
+      }).finally(() => duckdb.close());
       const batch = {
         source: source.name,
         batchId,
@@ -141,7 +167,11 @@ async function digestOfFile(path: string): Promise<string> {
   try {
     await pipeline(createReadStream(path), hash);
   } catch (error) {
-    throw new SerinError('INPUT_INVALID', `the file ${path} cannot be read by the worker: ${(error as Error).message}`, { cause: error });
+    throw new SerinError(
+      'INPUT_INVALID',
+      `the file ${path} cannot be read by the worker: ${(error as Error).message}`,
+      { cause: error },
+    );
   }
   return hash.digest('hex');
 }

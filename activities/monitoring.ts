@@ -35,7 +35,8 @@ export function createMonitoringActivities({ db, now }: Dependencies) {
   return {
     async getMonitorPlan({ model }: { model: string }): Promise<{ everyMs: number }> {
       const { monitors } = await contractOf(model);
-      if (monitors.length === 0) throw new SerinError('SPEC_INVALID', `the model "${model}" declares no monitors: there is nothing to run`);
+      if (monitors.length === 0)
+        throw new SerinError('SPEC_INVALID', `the model "${model}" declares no monitors: there is nothing to run`);
       return { everyMs: Math.min(...monitors.map(({ everyMs }) => everyMs)) };
     },
 
@@ -43,7 +44,13 @@ export function createMonitoringActivities({ db, now }: Dependencies) {
      * Looks at the answers since the last window with every monitor of the model. A window's report and a monitor's one open
      * alert are set, not added, so a retry changes nothing.
      */
-    async runMonitors({ model, after }: { model: string; after: Micros | null }): Promise<{ windowEnd: Micros; findings: readonly string[] }> {
+    async runMonitors({
+      model,
+      after,
+    }: {
+      model: string;
+      after: Micros | null;
+    }): Promise<{ windowEnd: Micros; findings: readonly string[] }> {
       return withHeartbeat(async () => {
         const windowEnd = now();
         const contract = await contractOf(model);
@@ -53,7 +60,14 @@ export function createMonitoringActivities({ db, now }: Dependencies) {
         const findings: string[] = [];
         for (const monitor of contract.monitors) {
           const report = await look(contract, monitor, manifest, windowStart, windowEnd);
-          await putMonitorWindow(db, { model, monitor: monitor.name, windowStart, windowEnd, version: champion, report });
+          await putMonitorWindow(db, {
+            model,
+            monitor: monitor.name,
+            windowStart,
+            windowEnd,
+            version: champion,
+            report,
+          });
           if (report.breached) {
             findings.push(`${monitor.name}: ${report.sentence}`);
             await raiseAlert(db, {
@@ -79,7 +93,8 @@ export function createMonitoringActivities({ db, now }: Dependencies) {
     const { project, projectDigest } = await getModel(db, model);
     const { spec } = await getProjectVersion(db, project, projectDigest);
     const contract = spec.models.find(({ name }) => name === model);
-    if (contract === undefined) throw new SerinError('MODEL_NOT_FOUND', `the project "${project}" declares no model "${model}" any more`);
+    if (contract === undefined)
+      throw new SerinError('MODEL_NOT_FOUND', `the project "${project}" declares no model "${model}" any more`);
     return contract;
   }
 
@@ -100,24 +115,56 @@ export function createMonitoringActivities({ db, now }: Dependencies) {
     }
   }
 
-  async function lookAtQuality(model: string, monitor: MonitorSpec, manifest: ModelVersionManifest, from: Micros, to: Micros): Promise<MonitorReport> {
-    const { score, outcome, weight } = await readLiveScores(db, { model, version: manifest.version, from, to, limit: WINDOW_ROWS });
+  async function lookAtQuality(
+    model: string,
+    monitor: MonitorSpec,
+    manifest: ModelVersionManifest,
+    from: Micros,
+    to: Micros,
+  ): Promise<MonitorReport> {
+    const { score, outcome, weight } = await readLiveScores(db, {
+      model,
+      version: manifest.version,
+      from,
+      to,
+      limit: WINDOW_ROWS,
+    });
     const baseline = manifest.evaluation?.brier.value ?? null;
-    if (score.length < monitor.minRows || baseline === null) return nothing(score.length, QUALITY_MARGIN, 'labelled answers', monitor);
+    if (score.length < monitor.minRows || baseline === null)
+      return nothing(score.length, QUALITY_MARGIN, 'labelled answers', monitor);
     const value = brierScore(outcome, score, weight);
     const sentence = `Brier loss ${value.toFixed(4)} over ${score.length} labelled answers, ${baseline.toFixed(4)} when it was evaluated (at most ${QUALITY_MARGIN} more is expected)`;
-    return { rows: score.length, value, limit: baseline + QUALITY_MARGIN, breached: value > baseline + QUALITY_MARGIN, sentence };
+    return {
+      rows: score.length,
+      value,
+      limit: baseline + QUALITY_MARGIN,
+      breached: value > baseline + QUALITY_MARGIN,
+      sentence,
+    };
   }
 
-  async function lookAtScores(model: string, monitor: MonitorSpec, manifest: ModelVersionManifest, from: Micros, to: Micros): Promise<MonitorReport> {
+  async function lookAtScores(
+    model: string,
+    monitor: MonitorSpec,
+    manifest: ModelVersionManifest,
+    from: Micros,
+    to: Micros,
+  ): Promise<MonitorReport> {
     const baseline = manifest.evaluation?.scores.histogram ?? null;
     const scores = await readColumn(model, manifest.version, from, to, sql`score`);
-    if (scores.length < monitor.minRows || baseline === null) return nothing(scores.length, PSI_EFFECT_FLOOR, 'answers', monitor);
+    if (scores.length < monitor.minRows || baseline === null)
+      return nothing(scores.length, PSI_EFFECT_FLOOR, 'answers', monitor);
     const edges = Array.from({ length: baseline.length - 1 }, (_, bin) => (bin + 1) / baseline.length);
     return shift('the score', Float64Array.from(baseline), binCounts(scores, edges).counts, scores.length);
   }
 
-  async function lookAtInputs(model: string, monitor: MonitorSpec, manifest: ModelVersionManifest, from: Micros, to: Micros): Promise<MonitorReport> {
+  async function lookAtInputs(
+    model: string,
+    monitor: MonitorSpec,
+    manifest: ModelVersionManifest,
+    from: Micros,
+    to: Micros,
+  ): Promise<MonitorReport> {
     if (manifest.dataset === null) return nothing(0, PSI_EFFECT_FLOOR, 'answers of a trained version', monitor);
     const { statistics } = (await getDataset(db, manifest.dataset)).manifest;
     let worst: MonitorReport | undefined;
@@ -130,7 +177,13 @@ export function createMonitoringActivities({ db, now }: Dependencies) {
     return worst ?? nothing(0, PSI_EFFECT_FLOOR, 'features', monitor);
   }
 
-  async function readColumn(model: string, version: number, from: Micros, to: Micros, column: ReturnType<typeof sql>): Promise<Float64Array> {
+  async function readColumn(
+    model: string,
+    version: number,
+    from: Micros,
+    to: Micros,
+    column: ReturnType<typeof sql>,
+  ): Promise<Float64Array> {
     const { rows } = await sql<{ value: number | null }>`
       select ${column} as value from prediction
       where model = ${model} and version = ${version} and arm <> 'shadow' and error is null
@@ -160,7 +213,13 @@ function shift(what: string, baseline: Float64Array, current: Float64Array, rows
 }
 
 function nothing(rows: number, limit: number, of: string, { minRows }: MonitorSpec): MonitorReport {
-  return { rows, value: null, limit, breached: false, sentence: `${rows} ${of}: too few to tell (at least ${minRows})` };
+  return {
+    rows,
+    value: null,
+    limit,
+    breached: false,
+    sentence: `${rows} ${of}: too few to tell (at least ${minRows})`,
+  };
 }
 
 function alertId(model: string, monitor: string, windowStart: number): string {

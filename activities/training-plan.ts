@@ -31,7 +31,10 @@ export interface RunResult {
 export function modelOf(spec: ProjectSpec, model: string): ModelSpec {
   const found = spec.models.find(({ name }) => name === model);
   if (found === undefined) {
-    throw new SerinError('MODEL_NOT_FOUND', `the project "${spec.name}" has no model "${model}"; it has ${spec.models.map(({ name }) => name).join(', ')}`);
+    throw new SerinError(
+      'MODEL_NOT_FOUND',
+      `the project "${spec.name}" has no model "${model}"; it has ${spec.models.map(({ name }) => name).join(', ')}`,
+    );
   }
   return found;
 }
@@ -40,7 +43,10 @@ export function trainingOf(spec: ProjectSpec, model: string, training: string): 
   const { trainings } = modelOf(spec, model);
   const found = trainings.find(({ name }) => name === training);
   if (found === undefined) {
-    throw new SerinError('TRAINING_INVALID', `the model "${model}" has no training "${training}"; it has ${trainings.map(({ name }) => name).join(', ')}`);
+    throw new SerinError(
+      'TRAINING_INVALID',
+      `the model "${model}" has no training "${training}"; it has ${trainings.map(({ name }) => name).join(', ')}`,
+    );
   }
   return found;
 }

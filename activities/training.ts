@@ -30,7 +30,17 @@ export function createTrainingActivities(dependencies: Dependencies) {
   const { db, blobs, config, now } = dependencies;
   return {
     /** The run's id comes from the workflow execution, so a retry opens the same run. */
-    async openRun({ model, training: name, author, key }: { model: string; training: string; author: string; key: string }) {
+    async openRun({
+      model,
+      training: name,
+      author,
+      key,
+    }: {
+      model: string;
+      training: string;
+      author: string;
+      key: string;
+    }) {
       const { project } = await getModel(db, model);
       const { spec, digest } = await getProject(db, project);
       const training = trainingOf(spec, model, name);
@@ -39,7 +49,9 @@ export function createTrainingActivities(dependencies: Dependencies) {
       const params: RunPlan = { project, projectDigest: digest, training };
       await db
         .transaction()
-        .execute((tx) => openRun(tx, { runId, project, model, training: name, author, seed: training.seed, params, startedAt: now() }));
+        .execute((tx) =>
+          openRun(tx, { runId, project, model, training: name, author, seed: training.seed, params, startedAt: now() }),
+        );
       return { runId, project, projectDigest: digest };
     },
 
@@ -60,7 +72,10 @@ export function createTrainingActivities(dependencies: Dependencies) {
       await mkdir(directory, { recursive: true });
       try {
         const trained = await withHeartbeat(async ({ signal, progress }) => {
-          let beat: TrainingHeartbeat = (activityInfo().heartbeatDetails as TrainingHeartbeat | undefined) ?? { step: 0, checkpoint: null };
+          let beat: TrainingHeartbeat = (activityInfo().heartbeatDetails as TrainingHeartbeat | undefined) ?? {
+            step: 0,
+            checkpoint: null,
+          };
           progress(beat); // a heartbeat without it would make a third attempt forget the checkpoint
           if (beat.checkpoint !== null) log.info('training goes on from a checkpoint', { runId, step: beat.step });
           const points: { name: string; step: number; value: number }[] = [];
@@ -82,7 +97,8 @@ export function createTrainingActivities(dependencies: Dependencies) {
             signal,
             onProgress: ({ step, trainLogLoss, validationLogLoss }) => {
               points.push({ name: 'trainLogLoss', step, value: trainLogLoss });
-              if (validationLogLoss !== null) points.push({ name: 'validationLogLoss', step, value: validationLogLoss });
+              if (validationLogLoss !== null)
+                points.push({ name: 'validationLogLoss', step, value: validationLogLoss });
               if (points.length >= METRIC_PAGE) flush();
               progress(beat);
             },
@@ -118,7 +134,9 @@ export function createTrainingActivities(dependencies: Dependencies) {
     async evaluate({ runId, dataset: digest }: { runId: string; dataset: string }): Promise<void> {
       const { run, plan, result } = await readRun(runId);
       const { manifest } = await getDataset(db, digest);
-      const evaluated = await withHeartbeat((beating) => evaluateRun(dependencies, { run, plan, result, manifest }, beating));
+      const evaluated = await withHeartbeat((beating) =>
+        evaluateRun(dependencies, { run, plan, result, manifest }, beating),
+      );
       await updateRun(db, runId, { result: { ...result, ...evaluated } });
     },
 
@@ -146,7 +164,11 @@ export function createTrainingActivities(dependencies: Dependencies) {
       const stopped = report.verdict !== 'pass';
       const evidenceSha256 = sha256(report);
       await db.transaction().execute(async (tx) => {
-        await updateRun(tx, runId, { dataset: digest, gateReport: report, ...(stopped && { status: 'gated', endedAt: now() }) });
+        await updateRun(tx, runId, {
+          dataset: digest,
+          gateReport: report,
+          ...(stopped && { status: 'gated', endedAt: now() }),
+        });
         if (!stopped && kinds === 'dataset') return;
         await appendDecision(tx, {
           subject: `run/${runId}`,
@@ -159,7 +181,9 @@ export function createTrainingActivities(dependencies: Dependencies) {
           decidedAt: now(),
         });
       });
-      const sentences = report.results.filter(({ verdict }) => verdict !== 'pass').map(({ name, verdict, sentence }) => `${name} (${verdict}): ${sentence}`);
+      const sentences = report.results
+        .filter(({ verdict }) => verdict !== 'pass')
+        .map(({ name, verdict, sentence }) => `${name} (${verdict}): ${sentence}`);
       return { verdict: report.verdict, sentences };
     },
 
@@ -167,10 +191,14 @@ export function createTrainingActivities(dependencies: Dependencies) {
     async registerVersion({ runId }: { runId: string }): Promise<{ version: number }> {
       const { run, plan, result } = await readRun(runId);
       if (run.gateReport?.verdict !== 'pass') {
-        throw new SerinError('GATES_NOT_PASSED', `the gates of run ${runId} say ${run.gateReport?.verdict ?? 'nothing'}; only a run that passed them is registered`);
+        throw new SerinError(
+          'GATES_NOT_PASSED',
+          `the gates of run ${runId} say ${run.gateReport?.verdict ?? 'nothing'}; only a run that passed them is registered`,
+        );
       }
       const modelFile = result.modelFile;
-      if (modelFile === undefined || run.dataset === null) throw new SerinError('MODEL_FILE_INVALID', `run ${runId} left no model file`);
+      if (modelFile === undefined || run.dataset === null)
+        throw new SerinError('MODEL_FILE_INVALID', `run ${runId} left no model file`);
       const { manifest: dataset } = await getDataset(db, run.dataset);
       const { spec } = await getProjectVersion(db, plan.project, plan.projectDigest);
       const gateReportSha256 = sha256(run.gateReport);
@@ -217,5 +245,7 @@ export function createTrainingActivities(dependencies: Dependencies) {
 
 function sentenceOf({ verdict, results }: GateReport): string {
   const not = results.filter((result) => result.verdict !== 'pass');
-  return not.length === 0 ? `${results.length} gates passed` : `${verdict}: ${not.map(({ name, sentence }) => `${name}: ${sentence}`).join('; ')}`;
+  return not.length === 0
+    ? `${results.length} gates passed`
+    : `${verdict}: ${not.map(({ name, sentence }) => `${name}: ${sentence}`).join('; ')}`;
 }

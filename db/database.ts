@@ -16,10 +16,10 @@ const INT8_OID = 20;
 
 /** int8 columns hold microseconds, sequences and counts, all safe integers: they are read as numbers, and refused if not. */
 const types: pg.CustomTypesConfig = {
-  getTypeParser: ((oid: number, format?: 'text' | 'binary') => {
+  getTypeParser: (oid: number, format?: 'text' | 'binary') => {
     if (oid === INT8_OID && format !== 'binary') return parseSafeInteger;
-    return pg.types.getTypeParser(oid, format as 'text');
-  }) as typeof pg.types.getTypeParser,
+    return pg.types.getTypeParser(oid, format as 'text') as (value: string) => unknown;
+  },
 };
 
 function parseSafeInteger(text: string): number {

@@ -1,14 +1,5 @@
 import pino from 'pino';
 
-/** Ids that join an API call to its workflow, activities and predictions: the fields of child loggers. */
-export interface LogContext {
-  readonly requestId?: string;
-  readonly workflowId?: string;
-  readonly runId?: string;
-  readonly activityId?: string;
-  readonly predictionId?: string;
-}
-
 export type Logger = pino.Logger;
 
 export interface LoggerOptions {
@@ -31,8 +22,4 @@ export function createLogger({ service, node, level, file }: LoggerOptions): Log
     },
     pino.destination({ dest: file ?? 2, sync: true, mkdir: true }),
   );
-}
-
-export function withContext(logger: Logger, context: LogContext): Logger {
-  return logger.child(context);
 }

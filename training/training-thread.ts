@@ -62,7 +62,10 @@ const CHECKPOINT_SUFFIX = '.json';
 const KEPT_CHECKPOINTS = 2;
 
 /** What served scores are held against: the same rows by the arithmetic that was trained, not by the exported file. */
-async function scoreTestRows(model: TrainedModel, { datasetPath, columns, outDir }: ThreadRequest): Promise<string | null> {
+async function scoreTestRows(
+  model: TrainedModel,
+  { datasetPath, columns, outDir }: ThreadRequest,
+): Promise<string | null> {
   try {
     const { matrix } = await readMatrix({ path: datasetPath, columns, split: 'TEST' });
     const path = join(outDir, TEST_SCORES_FILE);

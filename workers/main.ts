@@ -32,7 +32,13 @@ const workers = await startTemporalWorkers({ config, activities, logger });
 shutdown.onClose('workers', () => workers.shutdown());
 
 if (config.workerQueues.includes('serin-data')) {
-  const streamer = startStreamer({ db: database.db, pool: database.pool, store: new PostgresOnlineStore({ pool: database.pool }), logger, registry });
+  const streamer = startStreamer({
+    db: database.db,
+    pool: database.pool,
+    store: new PostgresOnlineStore({ pool: database.pool }),
+    logger,
+    registry,
+  });
   shutdown.onClose('streamer', () => streamer.stop());
 }
 

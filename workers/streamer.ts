@@ -87,7 +87,9 @@ export function startStreamer({
   async function catchUp(source: string, views: readonly ViewPlan[]): Promise<boolean> {
     const cursors = await Promise.all(views.map(async (view) => ({ view, cursor: await store.cursor(view.id) })));
     // a view that was never materialised has no cursor: its state begins with a materialisation, not in the middle of a stream
-    const ready = cursors.flatMap(({ view, cursor }) => (cursor === null ? [] : [{ view, afterSeq: cursor.appliedSeq }]));
+    const ready = cursors.flatMap(({ view, cursor }) =>
+      cursor === null ? [] : [{ view, afterSeq: cursor.appliedSeq }],
+    );
     if (ready.length === 0) return false;
     const afterSeq = Math.min(...ready.map((each) => each.afterSeq));
     const events: StoredBufferedEvent[] = await readBuffer(db, { source, afterSeq, limit: BATCH });
@@ -104,7 +106,9 @@ export function startStreamer({
     return true;
   }
 
-  async function loadPlans(known: Map<string, { digest: string; plans: ViewPlan[] }>): Promise<Map<string, { digest: string; plans: ViewPlan[] }>> {
+  async function loadPlans(
+    known: Map<string, { digest: string; plans: ViewPlan[] }>,
+  ): Promise<Map<string, { digest: string; plans: ViewPlan[] }>> {
     const next = new Map<string, { digest: string; plans: ViewPlan[] }>();
     for (const { name, digest } of await listProjects(db)) {
       const standing = known.get(name);

@@ -25,8 +25,27 @@ export async function startTemporalWorkers({
 }): Promise<TemporalWorkers> {
   Runtime.install({
     logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
-      const { error, sdkComponent, workflowId, runId, activityId, activityType, workflowType, taskToken: _, ...rest } = (meta ?? {}) as Record<string, unknown>;
-      const line = { sdkComponent, workflowId, runId, activityId, activityType, workflowType, ...(error !== undefined && { err: error }), ...rest };
+      const {
+        error,
+        sdkComponent,
+        workflowId,
+        runId,
+        activityId,
+        activityType,
+        workflowType,
+        taskToken: _,
+        ...rest
+      } = (meta ?? {}) as Record<string, unknown>;
+      const line = {
+        sdkComponent,
+        workflowId,
+        runId,
+        activityId,
+        activityType,
+        workflowType,
+        ...(error !== undefined && { err: error }),
+        ...rest,
+      };
       logger[levelOf(level)](line, message);
     }),
     telemetryOptions: { logging: { filter: makeTelemetryFilterString({ core: 'WARN', other: 'ERROR' }), forward: {} } },

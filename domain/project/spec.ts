@@ -119,7 +119,13 @@ export interface ViewUse {
 }
 
 export type FeatureSpec =
-  | { readonly kind: 'view'; readonly name: string; readonly alias: string; readonly feature: string; readonly window: string }
+  | {
+      readonly kind: 'view';
+      readonly name: string;
+      readonly alias: string;
+      readonly feature: string;
+      readonly window: string;
+    }
   /** Computed at read time over the request fields, `as_of` (a `ts`) and other features of the set. */
   | { readonly kind: 'derived'; readonly name: string; readonly expression: Expression; readonly description: string };
 

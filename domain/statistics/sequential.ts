@@ -20,7 +20,6 @@ export {
   NO_MOMENTS,
   mergeMoments,
   momentsOf,
-  asymptoticRho,
   asymptoticInterval,
   asymptoticLowerBound,
   asymptoticUpperBound,
