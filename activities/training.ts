@@ -10,10 +10,11 @@ import { SerinError } from '../domain/errors.ts';
 import { evaluateGates } from '../domain/gates/evaluate-gates.ts';
 import type { GateReport, GateVerdict } from '../domain/gates/gate-report.ts';
 import type { ModelVersionManifest } from '../domain/registry/manifest.ts';
-import { trainInThread } from '../training/train-in-thread.ts';
+import { type TrainingCheckpoint, trainInThread } from '../training/train-in-thread.ts';
 import { type Dependencies, sha256 } from './dependencies.ts';
 import { evaluateRun } from './evaluation.ts';
 import { withHeartbeat } from './heartbeat.ts';
+import { NewestOnly } from './newest-only.ts';
 import { modelOf, type RunPlan, type RunResult, trainingOf } from './training-plan.ts';
 
 const CHECKPOINT_EVERY_STEPS = 10;
@@ -78,6 +79,15 @@ export function createTrainingActivities(dependencies: Dependencies) {
           };
           progress(beat); // a heartbeat without it would make a third attempt forget the checkpoint
           if (beat.checkpoint !== null) log.info('training goes on from a checkpoint', { runId, step: beat.step });
+          // steps can be quicker than the disk, and the trainer keeps only its last checkpoints: one that is gone is no loss
+          const checkpoints = new NewestOnly<TrainingCheckpoint>(async ({ path, step }) => {
+            try {
+              beat = { step, checkpoint: await blobs.putFile(path) };
+              progress(beat);
+            } catch (error) {
+              log.warn('a checkpoint was not stored; a retry goes on from the one before', { runId, step, error });
+            }
+          });
           const points: { name: string; step: number; value: number }[] = [];
           let writing: Promise<void> = Promise.resolve();
           const flush = () => {
@@ -102,16 +112,10 @@ export function createTrainingActivities(dependencies: Dependencies) {
               if (points.length >= METRIC_PAGE) flush();
               progress(beat);
             },
-            onCheckpoint: ({ path, step }) => {
-              writing = writing.then(async () => {
-                beat = { step, checkpoint: await blobs.putFile(path) };
-                progress(beat);
-              });
-              writing.catch(() => undefined);
-            },
+            onCheckpoint: (checkpoint) => checkpoints.offer(checkpoint),
           });
           flush();
-          await writing;
+          await Promise.all([writing, checkpoints.settled()]);
           return trained;
         });
         const next: RunResult = {
