@@ -27,7 +27,7 @@ export const PARCELS = 'parcels';
 /** Trees enough that it can be killed in the middle of them. */
 export const LONG_TRAINING = 'forest';
 export const SHORT_TRAINING = 'line';
-export const FOREST_TREES = 1_000;
+export const FOREST_TREES = 800;
 
 const DEPOTS = 20;
 const EVENTS = 12_000;
