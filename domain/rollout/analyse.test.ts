@@ -62,6 +62,25 @@ test('a version as good as the champion advances, and the finding says it with n
   );
 });
 
+test('scores that shift roll back either way, scores that stay advance, and errors have none', () => {
+  const policy = aPolicy({ guardrails: [{ metric: 'score', margin: 0.05, direction: 'either', required: true }] });
+  const scored = (requests: number, mean: number, errors = 0) => {
+    const answered = requests - errors;
+    return tally(requests, { errors, scoreSum: answered * mean, scoreSumSq: answered * (mean * mean + 0.01) });
+  };
+  const look = (mean: number, errors = 0) =>
+    analyseAll(policy, [aBlock({ champion: scored(19_000, 0.2), canary: scored(1_000, mean, errors) })], 'stage:0')
+      .analysis;
+  expect(look(0.2).verdict).toBe('advance');
+  expect(look(0.2).findings.at(-1)).toMatchObject({ metric: 'score', verdict: 'advance', n: 1_000 });
+  expect(look(0.35).verdict).toBe('rollback');
+  expect(look(0.05).verdict).toBe('rollback');
+  expect(look(0.2, 100).findings.at(-1)).toMatchObject({ n: 900 });
+  expect(look(0.35).findings.at(-1)?.sentence).toMatch(
+    /^score \+0\.1\d+ \[\+0\.\d+, \+0\.\d+\], margin 0\.0500, n = 1,000$/,
+  );
+});
+
 test('a stage does not advance before its canary requests, and those of another weight do not count', () => {
   const policy = aPolicy();
   const { state } = analyseAll(policy, [sound, sound], 'stage:0');

@@ -165,7 +165,8 @@ function judgeGuardrail(
     state.separation !== null && state.separation.log_e >= eProcessThreshold(alpha) && harm.mean > margin;
   const verdict: Verdict = isCatastrophe ? 'rollback' : isInside ? 'advance' : isHarm ? 'rollback' : 'hold';
   const ends = sign === 1 ? { lower, upper } : { lower: -upper, upper: -lower };
-  const sentence = intervalText({ metric, estimate: moments.mean, ...ends, margin, n });
+  const interval = intervalText({ metric, estimate: moments.mean, ...ends, margin, n });
+  const sentence = isCatastrophe ? `${interval}: an exact test is sure that the rates differ` : interval;
   return { isCatastrophe, finding: { metric, estimate: moments.mean, ...ends, margin, n, verdict, sentence } };
 }
 
@@ -191,6 +192,7 @@ function concludeWatch(policy: RolloutPolicy, state: AnalysisState): Pick<Analys
         return [finding.verdict === 'rollback' ? finding : { ...finding, verdict: 'hold' }];
       }
       case 'positives':
+      case 'score':
         return [];
     }
   });

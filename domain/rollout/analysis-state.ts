@@ -49,6 +49,7 @@ export const INITIAL_ANALYSIS: AnalysisState = {
     errors: initialMetric('errors'),
     slow: initialMetric('slow'),
     positives: initialMetric('positives'),
+    score: initialMetric('score'),
     loss: initialMetric('loss'),
   },
   shadow: NO_SHADOW,
@@ -62,7 +63,7 @@ function initialMetric(metric: GuardrailMetric): MetricState {
     spread: 0,
     canaryRequests: 0,
     champion: NO_MOMENTS,
-    separation: metric === 'loss' ? null : bernoulliEProcess.initial(),
+    separation: isShare(metric) ? bernoulliEProcess.initial() : null,
   };
 }
 
@@ -76,7 +77,13 @@ export function foldEvidence(
   const fold = (metric: GuardrailMetric) => foldMetric(state.metrics[metric], metric, block);
   return {
     counts: foldCounts(policy, state.counts, block, phase),
-    metrics: { errors: fold('errors'), slow: fold('slow'), positives: fold('positives'), loss: fold('loss') },
+    metrics: {
+      errors: fold('errors'),
+      slow: fold('slow'),
+      positives: fold('positives'),
+      score: fold('score'),
+      loss: fold('loss'),
+    },
     shadow: mergeShadows(state.shadow, block.shadow),
     // At full weight the version is the champion, under whichever name its nodes counted.
     watched:
@@ -143,6 +150,9 @@ export function sumsOf(tally: ArmTally, metric: GuardrailMetric): ValueSums {
     case 'slow':
     case 'positives':
       return { n: tally.requests, sum: tally[metric], sumSq: tally[metric] };
+    case 'score':
+      // a request that ended in an error has no score of its own arm
+      return { n: tally.requests - tally.errors, sum: tally.scoreSum, sumSq: tally.scoreSumSq };
     case 'loss':
       return { n: tally.labelled, sum: tally.lossSum, sumSq: tally.lossSumSq };
   }
@@ -160,5 +170,5 @@ export function effectMoments({ effect, sumSq, spread }: MetricState): Moments {
 }
 
 export function isShare(metric: GuardrailMetric): boolean {
-  return metric !== 'loss';
+  return metric !== 'loss' && metric !== 'score';
 }

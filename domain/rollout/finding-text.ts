@@ -1,3 +1,4 @@
+import { isShare } from './analysis-state.ts';
 import type { GuardrailMetric } from './policy.ts';
 
 /** `4,212` */
@@ -15,7 +16,7 @@ export function signedValue(value: number, digits = 4): string {
   return `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(digits)}`;
 }
 
-/** `errors +0.31 pp [−0.02, +0.64], margin 0.50 pp, n = 4,212`; loss in its own unit. */
+/** `errors +0.31 pp [−0.02, +0.64], margin 0.50 pp, n = 4,212`; score and loss in their own unit. */
 export function intervalText({
   metric,
   estimate,
@@ -31,8 +32,8 @@ export function intervalText({
   readonly margin: number;
   readonly n: number;
 }): string {
-  if (metric === 'loss') {
-    return `loss ${signedValue(estimate)} [${signedValue(lower)}, ${signedValue(upper)}], margin ${margin.toFixed(4)}, n = ${count(n)}`;
+  if (!isShare(metric)) {
+    return `${metric} ${signedValue(estimate)} [${signedValue(lower)}, ${signedValue(upper)}], margin ${margin.toFixed(4)}, n = ${count(n)}`;
   }
   const points = (value: number) => signedValue(100 * value, 2);
   return `${metric} ${points(estimate)} pp [${points(lower)}, ${points(upper)}], margin ${(100 * margin).toFixed(2)} pp, n = ${count(n)}`;

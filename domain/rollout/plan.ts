@@ -1,4 +1,5 @@
 import { asymptoticUpperBound } from '../statistics/sequential.ts';
+import { isShare } from './analysis-state.ts';
 import { count, percent } from './finding-text.ts';
 import type { Guardrail, GuardrailMetric, RolloutPolicy } from './policy.ts';
 
@@ -11,6 +12,8 @@ export interface TrafficForecast {
   readonly errorRate: number;
   readonly slowRate: number;
   readonly positiveRate: number;
+  /** Of the scores, in [0, 0.5]; without it the largest there can be is planned with. */
+  readonly scoreStandardDeviation?: number;
   /** Mean Brier loss and its standard deviation, where outcomes arrive; null where they do not. */
   readonly loss: { readonly mean: number; readonly standardDeviation: number; readonly labelledShare: number } | null;
 }
@@ -156,7 +159,10 @@ function boundOf(
   );
 }
 
-function varianceOf(metric: GuardrailMetric, { errorRate, slowRate, positiveRate, loss }: TrafficForecast): number {
+function varianceOf(
+  metric: GuardrailMetric,
+  { errorRate, slowRate, positiveRate, scoreStandardDeviation = 0.5, loss }: TrafficForecast,
+): number {
   switch (metric) {
     case 'errors':
       return errorRate * (1 - errorRate);
@@ -164,6 +170,8 @@ function varianceOf(metric: GuardrailMetric, { errorRate, slowRate, positiveRate
       return slowRate * (1 - slowRate);
     case 'positives':
       return positiveRate * (1 - positiveRate);
+    case 'score':
+      return scoreStandardDeviation ** 2;
     case 'loss':
       return (loss?.standardDeviation ?? 0) ** 2;
   }
@@ -172,7 +180,8 @@ function varianceOf(metric: GuardrailMetric, { errorRate, slowRate, positiveRate
 function sentenceOf(plan: Omit<StagePlan, 'sentence'>, maxDurationMs: number): string {
   const { stage, weightPercent, expectedCanaryRequests, decidesAfterMs, slowestMetric, smallestDetectableHarm } = plan;
   const harms = Object.entries(smallestDetectableHarm).map(
-    ([metric, harm]) => `${metric} ${metric === 'loss' ? harm.toFixed(4) : percent(harm)}`,
+    ([metric, harm]) =>
+      `${metric} ${!Number.isFinite(harm) ? 'unknown' : isShare(metric as GuardrailMetric) ? percent(harm) : harm.toFixed(4)}`,
   );
   const outcome =
     decidesAfterMs === null

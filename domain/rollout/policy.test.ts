@@ -56,7 +56,7 @@ test.each([
     { guardrails: [{ ...guardrail, margin: 0 }] },
     'rollout.guardrails[0].margin is 0; it must be a number strictly between 0 and 1',
   ],
-  [{ guardrails: [{ ...guardrail, metric: 'latency' }] }, 'it must be one of errors, slow, positives, loss'],
+  [{ guardrails: [{ ...guardrail, metric: 'latency' }] }, 'it must be one of errors, slow, positives, score, loss'],
   [{ alphaRollback: 0.5 }, 'rollout.alphaRollback is 0.5'],
   [{ onDeadline: 'promote' }, 'it must be one of hold, rollback, askHuman'],
   [{ maxRolloutMs: 59 }, 'rollout.maxRolloutMs is 59; it must be at least 60'],

@@ -2,14 +2,15 @@ import { CheckedFields, specInvalid } from './checked-fields.ts';
 
 /**
  * What a guardrail watches, per request: `errors` answered with an error; `slow` answered later than the champion's frozen
- * latency threshold; `positives` answered with label 1 (prediction shift); `loss` Brier loss of the requests whose outcome is known.
+ * latency threshold; `positives` answered with label 1; `score` the score itself, in [0, 1] (prediction shift: it varies
+ * less than the label does, so a shift shows with fewer requests); `loss` Brier loss of the requests whose outcome is known.
  */
-export const GUARDRAIL_METRICS = ['errors', 'slow', 'positives', 'loss'] as const;
+export const GUARDRAIL_METRICS = ['errors', 'slow', 'positives', 'score', 'loss'] as const;
 export type GuardrailMetric = (typeof GUARDRAIL_METRICS)[number];
 
 export interface Guardrail {
   readonly metric: GuardrailMetric;
-  /** The largest harm that is still acceptable: a difference canary − champion of shares (or of mean loss), in (0, 1). */
+  /** The largest harm that is still acceptable: a difference canary − champion of shares (or of mean score or loss), in (0, 1). */
   readonly margin: number;
   /** `increase`: only more is harm. `either`: a move in either direction is harm. */
   readonly direction: 'increase' | 'either';
