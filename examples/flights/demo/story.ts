@@ -1,6 +1,6 @@
 /** The whole life of a model, step by step, by the public API alone. Each step says what happened and checks that it should have. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { MICROS_PER_DAY, MICROS_PER_MINUTE } from '../../../domain/time.ts';
+import { MICROS_PER_DAY, MICROS_PER_HOUR } from '../../../domain/time.ts';
 import type { EmbeddedPlatform } from '../../../platform/embedded/embedded-platform.ts';
 import { type FlightFiles, type Month, prepareFlightFiles, readReplay } from '../data.ts';
 import { flightsProject } from '../project.ts';
@@ -214,7 +214,7 @@ export class Story {
   }
 
   async #startReplay(files: FlightFiles): Promise<void> {
-    const { progress, platform, folder, sample, ratePerSecond } = this.#options;
+    const { progress, platform, folder, ratePerSecond } = this.#options;
     const started = Date.now();
     const { views } = await this.#operation<{ views: { viewId: string; keys: number; events: number }[] }>(
       '/v1/features/materializations',
@@ -233,7 +233,7 @@ export class Story {
       model: MODEL,
       replay: await readReplay(files, folder),
       startAt: JUNE_STARTS_AT,
-      stepMicros: (sample < 0.5 ? 60 : 20) * MICROS_PER_MINUTE,
+      stepMicros: MICROS_PER_HOUR,
       endAt: JUNE_ENDS_AT,
     });
     this.replay.setRate(ratePerSecond * QUIET_SHARE);
