@@ -4,6 +4,7 @@ import { createFeatureActivities } from './features.ts';
 import { createIngestionActivities } from './ingestion.ts';
 import { createMonitoringActivities } from './monitoring.ts';
 import { createRolloutActivities } from './rollouts.ts';
+import { createTrafficActivities } from './traffic.ts';
 import { createTrainingActivities } from './training.ts';
 
 /** Every side effect a workflow can ask for. */
@@ -13,6 +14,7 @@ export function createActivities(dependencies: Dependencies) {
     ...createFeatureActivities(dependencies),
     ...createDatasetActivities(dependencies),
     ...createTrainingActivities(dependencies),
+    ...createTrafficActivities(dependencies),
     ...createRolloutActivities(dependencies),
     ...createMonitoringActivities(dependencies),
   };

@@ -238,10 +238,10 @@ async function countTests(args) {
 async function check() {
   const steps = [
     { name: 'types', step: () => run(process.execPath, [bin('typescript', 'tsc'), '-p', 'tsconfig.json']) },
-    [
-      'lint and import rules',
-      () => run(process.execPath, [bin('oxlint', 'oxlint'), '--type-aware', '--deny-warnings']),
-    ],
+    {
+      name: 'lint and import rules',
+      step: () => run(process.execPath, [bin('oxlint', 'oxlint'), '--type-aware', '--deny-warnings']),
+    },
     { name: 'format', step: () => run(process.execPath, [bin('oxfmt', 'oxfmt'), '--check']) },
     { name: 'unused code', step: () => run(process.execPath, [bin('knip', 'knip')]) },
   ];
