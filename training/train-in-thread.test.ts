@@ -41,7 +41,15 @@ test('a training reports each step and leaves a model that can be served', async
   expect(steps).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
   expect(checkpoints).toEqual([5, 10, 15]);
   expect(readdirSync(request.checkpointDir)).toEqual(['step-000010.json', 'step-000015.json']);
-  expect(readdirSync(request.outDir)).toEqual(['model.onnx']);
+  expect(readdirSync(request.outDir)).toEqual(['model.onnx', 'test-scores.f32']);
+  // of 4,000 labelled rows the last fifth is TEST, four bytes a score
+  const scores = readFileSync(result.testScoresPath ?? '');
+  expect(scores.length).toBe(4 * 800);
+  const [least, most] = [Math.min, Math.max].map((pick) =>
+    pick(...Array.from({ length: 800 }, (_, row) => scores.readFloatLE(4 * row))),
+  );
+  expect(least).toBeGreaterThan(0);
+  expect(most).toBeLessThan(1);
   expect(inspectOnnx(readFileSync(result.modelPath)).inputs).toEqual([
     { name: 'features', type: 'float32', shape: ['N', 4] },
   ]);

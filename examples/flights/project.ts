@@ -280,11 +280,8 @@ export function flightsProject({ sample }: FlightsOptions): ProjectSpec {
           },
           stages: [
             stage(firstWeight, Math.round(1_000 / wider ** 2)),
-            {
-              ...stage(secondWeight, Math.round(2_000 / wider ** 2)),
-              approval: { role: 'approver', count: 1, expiresMs: inMs(minutes(10)) },
-            },
-            stage(100, 0),
+            stage(secondWeight, Math.round(2_000 / wider ** 2)),
+            { ...stage(100, 0), approval: { role: 'approver', count: 1, expiresMs: inMs(minutes(10)) } },
           ],
           watch: { durationMs: inMs(seconds(3)) },
           guardrails: [
