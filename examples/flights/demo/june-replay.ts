@@ -67,6 +67,8 @@ export class JuneReplay {
   #stopped = false;
   #reportsInSeconds = false;
   #wrongReportsFrom: Micros | null = null;
+  /** It ended by an error, which `run` has thrown. */
+  broken = false;
   /** Wall clock of the first answer of a canary that may rest on reports in seconds; null before it. */
   firstHarmfulAnswerAtMs: number | null = null;
 
@@ -100,6 +102,15 @@ export class JuneReplay {
 
   /** Runs until June is over or `stop` is called. */
   async run(): Promise<void> {
+    try {
+      await this.#play();
+    } catch (error) {
+      this.broken = true;
+      throw error;
+    }
+  }
+
+  async #play(): Promise<void> {
     const { startAt, endAt, stepMicros } = this.#options;
     await this.#push(startAt, startAt + stepMicros);
     while (!this.#stopped && this.clockAt < endAt) {

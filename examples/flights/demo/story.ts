@@ -12,6 +12,7 @@ export const MODEL = 'flight-delay';
 const HISTORY: readonly Month[] = ['2001-01', '2001-02', '2001-03', '2001-04', '2001-05'];
 const JUNE_STARTS_AT = Date.UTC(2001, 5, 1) * 1_000;
 const JUNE_ENDS_AT = Date.UTC(2001, 6, 1) * 1_000;
+const MORNING_MICROS = 12 * MICROS_PER_HOUR;
 const POLL_MS = 150;
 /** While nothing is being rolled out June goes by more slowly, so that there is enough of it for every rollout. */
 const QUIET_SHARE = 0.3;
@@ -236,10 +237,14 @@ export class Story {
       stepMicros: MICROS_PER_HOUR,
       endAt: JUNE_ENDS_AT,
     });
-    this.replay.setRate(ratePerSecond * QUIET_SHARE);
+    this.replay.setRate(Infinity);
     this.#running = this.replay.run();
     // a failure of the replay is told at its end; until then it must not end the process
     this.#running.catch(() => undefined);
+    // a rollout that begins before dawn would judge a version by a few early flights, all alike
+    while (this.replay.clockAt < JUNE_STARTS_AT + MORNING_MICROS && !this.replay.broken) await delay(POLL_MS);
+    this.replay.setRate(ratePerSecond * QUIET_SHARE);
+    progress.line('June has begun: departures are asked about, landings become events and outcomes');
   }
 
   async #rollOut(training: string, trained: TrainingOutcome): Promise<void> {
@@ -359,8 +364,8 @@ export class Story {
         );
         return;
       }
-      if (Date.now() > deadlineMs || this.replay?.finished === true) {
-        throw new Error(`the rollout of v${version} did not end before June was over; it stands at ${label}`);
+      if (Date.now() > deadlineMs || this.replay?.finished === true || this.replay?.broken === true) {
+        throw new Error(`the rollout of v${version} did not end while June went on; it stands at ${label}`);
       }
       await delay(POLL_MS);
     }
