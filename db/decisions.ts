@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import { canonicalJson } from '../domain/canonical-json.ts';
 import { SerinError } from '../domain/errors.ts';
 import type { Db } from './database.ts';
+import type { DecisionTable } from './schema.ts';
 
 /** One record of who or what decided what, on which evidence. */
 export interface NewDecision {
@@ -122,19 +123,7 @@ export async function listDecisions(
   return (await query.execute()).map(fromRow);
 }
 
-function fromRow(row: {
-  seq: number;
-  subject: string;
-  kind: string;
-  actor: string;
-  reason: string;
-  evidence_sha256: string | null;
-  payload: object;
-  idempotency_key: string;
-  decided_at: number;
-  prev_hash: string;
-  hash: string;
-}): Decision {
+function fromRow(row: Selectable<DecisionTable>): Decision {
   return {
     seq: row.seq,
     subject: row.subject,

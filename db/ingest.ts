@@ -1,8 +1,9 @@
-import { sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import { SerinError } from '../domain/errors.ts';
 import type { LogFile } from '../domain/features/log-file.ts';
 import type { Row } from '../domain/project/expression.ts';
 import type { Db } from './database.ts';
+import type { IngestBatchTable } from './schema.ts';
 
 export interface IngestBatch {
   readonly source: string;
@@ -208,18 +209,7 @@ export async function getAppliedSequence(db: Db, source: string): Promise<number
   return row?.applied ?? undefined;
 }
 
-function batchFromRow(row: {
-  source: string;
-  batch_id: string;
-  input_sha256: string;
-  first_seq: number;
-  last_seq: number;
-  rows_in: number;
-  rows_accepted: number;
-  quarantined: Record<string, number>;
-  quarantine_sha256: string | null;
-  ingested_at: number;
-}): IngestBatch {
+function batchFromRow(row: Selectable<IngestBatchTable>): IngestBatch {
   return {
     source: row.source,
     batchId: row.batch_id,

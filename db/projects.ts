@@ -1,7 +1,8 @@
-import { sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import { SerinError } from '../domain/errors.ts';
 import type { ProjectSpec } from '../domain/project/spec.ts';
 import type { Db } from './database.ts';
+import type { ProjectVersionTable } from './schema.ts';
 
 export interface ProjectVersion {
   readonly project: string;
@@ -87,13 +88,7 @@ export async function getProjectOfSource(db: Db, source: string): Promise<Projec
   return fromRow(row);
 }
 
-function fromRow(row: {
-  project: string;
-  digest: string;
-  spec: ProjectSpec;
-  applied_by: string;
-  applied_at: number;
-}): ProjectVersion {
+function fromRow(row: Selectable<ProjectVersionTable>): ProjectVersion {
   return {
     project: row.project,
     digest: row.digest,

@@ -1,8 +1,9 @@
-import { sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import { SerinError } from '../domain/errors.ts';
 import type { ModelVersionManifest } from '../domain/registry/manifest.ts';
 import type { Stage } from '../domain/registry/stages.ts';
 import type { Db } from './database.ts';
+import type { ModelVersionTable } from './schema.ts';
 
 export interface ModelVersion {
   readonly model: string;
@@ -176,19 +177,7 @@ export async function moveStage(
   );
 }
 
-function fromRow(row: {
-  model: string;
-  version: number;
-  kind: 'rule' | 'onnx';
-  manifest: ModelVersionManifest;
-  manifest_sha256: string;
-  stage: Stage;
-  stage_epoch: number;
-  stage_reason: string;
-  author: string;
-  run_id: string | null;
-  registered_at: number;
-}): ModelVersion {
+function fromRow(row: Selectable<ModelVersionTable>): ModelVersion {
   return {
     model: row.model,
     version: row.version,

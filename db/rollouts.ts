@@ -1,7 +1,9 @@
+import type { Selectable } from 'kysely';
 import { SerinError } from '../domain/errors.ts';
 import type { RolloutPolicy } from '../domain/rollout/policy.ts';
 import type { RolloutState } from '../domain/rollout/state.ts';
 import { type Db, isUniqueViolation } from './database.ts';
+import type { RolloutLookTable, RolloutTable } from './schema.ts';
 
 export interface Rollout {
   readonly rolloutId: string;
@@ -138,15 +140,7 @@ export async function listLooks(
   return rows.map(lookFromRow).toReversed();
 }
 
-function lookFromRow(row: {
-  rollout_id: string;
-  look: number;
-  looked_at: number;
-  phase: string;
-  verdict: string;
-  evidence_sha256: string;
-  evidence: object;
-}): RolloutLook {
+function lookFromRow(row: Selectable<RolloutLookTable>): RolloutLook {
   return {
     rolloutId: row.rollout_id,
     look: row.look,
@@ -158,17 +152,7 @@ function lookFromRow(row: {
   };
 }
 
-function fromRow(row: {
-  rollout_id: string;
-  model: string;
-  version: number;
-  author: string;
-  phase: string;
-  state: RolloutState;
-  policy: RolloutPolicy;
-  started_at: number;
-  ended_at: number | null;
-}): Rollout {
+function fromRow(row: Selectable<RolloutTable>): Rollout {
   return {
     rolloutId: row.rollout_id,
     model: row.model,

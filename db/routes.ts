@@ -1,6 +1,7 @@
-import { sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import { SerinError } from '../domain/errors.ts';
 import type { Db } from './database.ts';
+import type { RouteTable } from './schema.ts';
 
 /** What a model's traffic does, fenced by its epoch: every change is a compare-and-set and counts the epoch up. */
 export interface Route {
@@ -145,19 +146,7 @@ function sameTarget(route: Route, target: RouteTarget): boolean {
   );
 }
 
-function fromRow(row: {
-  model: string;
-  epoch: number;
-  champion: number;
-  last_known_good: number;
-  canary: number | null;
-  canary_weight: number;
-  shadow: number | null;
-  salt: string;
-  rollout_id: string | null;
-  updated_at: number;
-  reason: string;
-}): Route {
+function fromRow(row: Selectable<RouteTable>): Route {
   return {
     model: row.model,
     epoch: row.epoch,

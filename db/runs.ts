@@ -1,9 +1,9 @@
-import { sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import { SerinError } from '../domain/errors.ts';
 import type { DatasetManifest } from '../domain/features/dataset-manifest.ts';
 import type { GateReport } from '../domain/gates/gate-report.ts';
 import type { Db } from './database.ts';
-import type { RunStatus } from './schema.ts';
+import type { DatasetTable, RunStatus, RunTable } from './schema.ts';
 
 export interface Run {
   readonly runId: string;
@@ -197,15 +197,7 @@ export async function listDatasets(
   return (await query.execute()).map(datasetFromRow);
 }
 
-function datasetFromRow(row: {
-  digest: string;
-  project: string;
-  model: string;
-  feature_set: string;
-  rows: number;
-  manifest: DatasetManifest;
-  created_at: number;
-}): Dataset {
+function datasetFromRow(row: Selectable<DatasetTable>): Dataset {
   return {
     digest: row.digest,
     project: row.project,
@@ -217,24 +209,7 @@ function datasetFromRow(row: {
   };
 }
 
-function fromRow(row: {
-  run_id: string;
-  project: string;
-  model: string;
-  training: string;
-  status: RunStatus;
-  author: string;
-  dataset: string | null;
-  seed: number;
-  params: object;
-  result: object | null;
-  gate_report: GateReport | null;
-  number: number;
-  version: number | null;
-  failure: string | null;
-  started_at: number;
-  ended_at: number | null;
-}): Run {
+function fromRow(row: Selectable<RunTable>): Run {
   return {
     runId: row.run_id,
     project: row.project,
