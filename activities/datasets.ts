@@ -4,7 +4,7 @@ import { putDataset } from '../db/runs.ts';
 import type { LogFile } from '../domain/features/log-file.ts';
 import { buildDataset } from '../features/offline/dataset.ts';
 import type { BuildDatasetInput, BuildDatasetResult } from '../workflows/messages.ts';
-import type { Dependencies } from './dependencies.ts';
+import { type Dependencies, duckdbSettings } from './dependencies.ts';
 import { withHeartbeat } from './heartbeat.ts';
 import { trainingOf } from './training-plan.ts';
 
@@ -46,7 +46,7 @@ export function createDatasetActivities({ db, blobs, config, now }: Dependencies
           },
           blobs,
           workDir: config.workDir,
-          duckdb: { memory: config.duckdbMemory, threads: config.duckdbThreads, tempDir: config.workDir },
+          duckdb: duckdbSettings(config),
           signal,
           onProgress: progress,
         });

@@ -5,6 +5,7 @@ import type { Tables } from '../db/schema.ts';
 import type { BlobStore } from '../domain/blob.ts';
 import { canonicalJson } from '../domain/canonical-json.ts';
 import type { Micros } from '../domain/time.ts';
+import type { DuckDbSettings } from '../features/offline/duckdb.ts';
 import type { Config } from '../platform/config.ts';
 import type { Logger } from '../platform/logger.ts';
 
@@ -13,11 +14,16 @@ export interface Dependencies {
   readonly db: Kysely<Tables>;
   readonly pool: Pool;
   readonly blobs: BlobStore;
-  readonly config: Pick<Config, 'workDir' | 'duckdbMemory' | 'duckdbThreads' | 'databaseUrl' | 'blobUrl'>;
+  readonly config: Pick<Config, 'workDir' | 'duckdbMemory' | 'duckdbThreads'>;
   readonly logger: Logger;
   readonly now: () => Micros;
 }
 
 export function sha256(value: unknown): string {
   return createHash('sha256').update(canonicalJson(value)).digest('hex');
+}
+
+/** How an activity opens DuckDB: within the configured limits, spilling into the work folder. */
+export function duckdbSettings({ duckdbMemory, duckdbThreads, workDir }: Dependencies['config']): DuckDbSettings {
+  return { memory: duckdbMemory, threads: duckdbThreads, tempDir: workDir };
 }

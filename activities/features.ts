@@ -8,7 +8,7 @@ import { DuckDb } from '../features/offline/duckdb.ts';
 import { materializeView } from '../features/online/materialize.ts';
 import { PostgresOnlineStore } from '../features/online/postgres-store.ts';
 import type { MaterializeFeaturesResult } from '../workflows/messages.ts';
-import type { Dependencies } from './dependencies.ts';
+import { type Dependencies, duckdbSettings } from './dependencies.ts';
 import { withHeartbeat } from './heartbeat.ts';
 
 export function createFeatureActivities({ db, pool, blobs, config }: Dependencies) {
@@ -54,11 +54,7 @@ export function createFeatureActivities({ db, pool, blobs, config }: Dependencie
       const entity = spec.entities.find(({ name }) => name === view.entity)!;
       return withHeartbeat(async ({ signal, progress }) => {
         const logFiles = await listLogFiles(db, source.name);
-        const duckdb = await DuckDb.open({
-          memory: config.duckdbMemory,
-          threads: config.duckdbThreads,
-          tempDir: config.workDir,
-        });
+        const duckdb = await DuckDb.open(duckdbSettings(config));
         try {
           const { keys, events } = await materializeView({
             plan: compileView(view, source, entity),

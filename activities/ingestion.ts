@@ -19,7 +19,7 @@ import type { SourceSpec } from '../domain/project/spec.ts';
 import { DuckDb } from '../features/offline/duckdb.ts';
 import { ingestBuffered, ingestFile } from '../features/offline/ingest.ts';
 import type { IngestSourceInput, IngestSourceResult } from '../workflows/messages.ts';
-import { type Dependencies, sha256 } from './dependencies.ts';
+import { type Dependencies, duckdbSettings, sha256 } from './dependencies.ts';
 import { withHeartbeat } from './heartbeat.ts';
 
 /** Buffered events are read in pages, so that a long buffer does not fill the memory twice. */
@@ -31,8 +31,7 @@ const MAX_RENUMBERINGS = 5;
 class SequenceMoved extends Error {}
 
 export function createIngestionActivities({ db, blobs, config, now }: Dependencies) {
-  const openDuckDb = () =>
-    DuckDb.open({ memory: config.duckdbMemory, threads: config.duckdbThreads, tempDir: config.workDir });
+  const openDuckDb = () => DuckDb.open(duckdbSettings(config));
 
   return {
     /**
