@@ -17,7 +17,9 @@ const COMMANDS = {
   test: (args) => test(args),
   check: () => check(),
   'conformance:stats': (args) => compiled('test/conformance/stats.js', args),
-  bench: ([name = '', ...args]) => compiled(`bench/${name}.js`, args),
+  'conformance:pit': (args) => compiled('test/conformance/pit/main.js', args),
+  'conformance:skew': (args) => compiled('test/conformance/skew/main.js', args),
+  bench: ([name = '', ...args]) => compiled(`bench/${name}/main.js`, args),
 };
 
 /** An error a person can act on: printed as one sentence. */

@@ -46,14 +46,33 @@ export interface SourceSpec {
   readonly zone: string | null;
   /** When Serin could have known the event (`ts`), over the source's columns. */
   readonly availableAt: Expression;
-  /** Columns whose values make one event; a second event with the same values is a duplicate. */
+  /** Columns whose values make one event. */
   readonly eventId: readonly string[];
   readonly freshnessSlaSeconds: number;
+  /**
+   * `none` (absent: none): a second event with the same `eventId` values is a duplicate and set aside.
+   * `versions`: it is a correction, the version known latest by (available_at, ingest_seq) stands; also one that changes
+   * the key or the time. The very same row again (every column, known at the same instant) is still a duplicate.
+   */
+  readonly revisions?: 'none' | 'versions';
+  /** Absent: every row is an event. */
+  readonly operation?: OperationSpec;
+}
+
+/**
+ * A `str` column that says what a row does. A `retract` removes the event with its `eventId`; a `tombstone` ends everything
+ * older of its key, also what arrives later. Any other value, or null, is an event. Both need only the columns of
+ * `eventId`, the key and the times.
+ */
+export interface OperationSpec {
+  readonly column: string;
+  readonly retract: string | null;
+  readonly tombstone: string | null;
 }
 
 export interface KeyPart {
   readonly name: string;
-  readonly type: 'str' | 'i64';
+  readonly type: 'str' | 'i64' | 'bool' | 'ts';
 }
 
 export interface EntitySpec {
@@ -63,32 +82,77 @@ export interface EntitySpec {
 }
 
 /**
- * `share`: the part of the rows for which `of` (a condition) holds. Empty window: `count` is 0, the others are null,
- * then `default` replaces null.
+ * Over the live rows of a window that pass `where`; nulls of `of` are skipped but by `count` without `of`, `rate`, and
+ * `first`/`last` that keep them. Empty: `count`, `rate` and the distinct counts are 0, the others are null; then `default`
+ * replaces null.
+ *
+ *   count, sum, mean, min, max, first, last            first and last by position (event_at, available_at, ingest_seq)
+ *   share                                              the part of the rows for which `of` (a condition) holds
+ *   rate                                               rows × `unitMicros` / length
+ *   variance_pop, stddev_pop (n), variance_samp, stddev_samp (n − 1; null below two values)
+ *   count_distinct                                     exact
+ *   approx_count_distinct                              exact up to `exactUpTo` values, HyperLogLog beyond
+ *   top_k                                              the `k` most frequent values, by (count descending, value), as a list
+ *   quantile                                           the value at `q`, within a relative error of 1 % (DDSketch)
+ *   latest                                             of no window: the newest live row's value, within the view's TTL
  */
-export type AggregateFunction = 'count' | 'sum' | 'mean' | 'min' | 'max' | 'share';
+export type AggregateFunction =
+  | 'count'
+  | 'sum'
+  | 'mean'
+  | 'min'
+  | 'max'
+  | 'share'
+  | 'rate'
+  | 'variance_pop'
+  | 'variance_samp'
+  | 'stddev_pop'
+  | 'stddev_samp'
+  | 'first'
+  | 'last'
+  | 'count_distinct'
+  | 'approx_count_distinct'
+  | 'top_k'
+  | 'quantile'
+  | 'latest';
 
 /**
- * `(t − length, t]` by event time. With a hop the start is moved down to a multiple of it (the sawtooth window
- * `(floor_hop(t − length), t]`), so that state is a handful of tiles; without one the window is exact and the state
- * keeps the events.
+ * `(t − length, t]` by event time, for an exclusive view `[t − length, t)`. With a hop the start is moved down to a multiple
+ * of it (the sawtooth window `(floor_hop(t − length), t]`), so that state is a handful of tiles; without one the window is
+ * exact and the state keeps the events.
  */
 export interface WindowSpec {
   readonly name: string;
-  readonly lengthMicros: number;
+  /** Null: all of the past. */
+  readonly lengthMicros: number | null;
   readonly hopMicros: number | null;
+  /** Moves both ends of the window back (not what is known); absent: 0. Not with a hop. */
+  readonly offsetMicros?: number;
 }
 
 export interface AggregateSpec {
   readonly name: string;
   readonly fn: AggregateFunction;
-  /** What is aggregated, over the source's columns: a number, for `share` a condition, for `count` absent. Null rows are skipped. */
+  /** What is aggregated, over the source's columns: a number, for `share` a condition, for `count` (of rows) and `rate` absent. */
   readonly of: Expression | null;
   /** Rows for which this does not hold (false or null) do not take part. */
   readonly where: Expression | null;
+  /** At least one; for `latest` none. */
   readonly windows: readonly WindowSpec[];
-  readonly default: number | null;
+  readonly default: number | string | boolean | null;
   readonly description: string;
+  /** Group by: the value is a list of [group, aggregate], ascending by group; rows whose group is null are left out. */
+  readonly by?: Expression;
+  /** For `first`, `last` and `latest`: whether a null value can be it (absent: keep). */
+  readonly nulls?: 'keep' | 'skip';
+  /** For `rate`; absent: a second. */
+  readonly unitMicros?: number;
+  /** For `top_k`: 1…1,000. */
+  readonly k?: number;
+  /** For `quantile`: 0…1. */
+  readonly q?: number;
+  /** For `approx_count_distinct`; absent: 1,024. */
+  readonly exactUpTo?: number;
 }
 
 export interface FeatureViewSpec {
@@ -101,6 +165,15 @@ export interface FeatureViewSpec {
   readonly features: readonly AggregateSpec[];
   readonly owner: string;
   readonly description: string;
+  /**
+   * `inclusive` (absent): what is known at `asOf` counts. `exclusive`: only what was known a microsecond before, on both
+   * clocks; demanded where the availability of events is assumed and not recorded.
+   */
+  readonly boundary?: 'inclusive' | 'exclusive';
+  /** A `latest` value whose row is older than this (by event time, from `asOf`) is expired; exactly as old is alive. Absent: never. */
+  readonly ttlMicros?: number;
+  /** How old the newest event may be before the view counts as stale; absent: the source's. */
+  readonly freshnessSlaSeconds?: number;
 }
 
 export interface RequestField {
@@ -124,7 +197,8 @@ export type FeatureSpec =
       readonly name: string;
       readonly alias: string;
       readonly feature: string;
-      readonly window: string;
+      /** Null for a `latest` value. */
+      readonly window: string | null;
     }
   /** Computed at read time over the request fields, `as_of` (a `ts`) and other features of the set. */
   | { readonly kind: 'derived'; readonly name: string; readonly expression: Expression; readonly description: string };
@@ -157,6 +231,36 @@ export interface LabelSpec {
   readonly source: string;
   readonly of: Expression;
   readonly description: string;
+  /** Absent: the label is of the spine's own event. */
+  readonly window?: LabelWindowSpec;
+}
+
+/**
+ * A label of events after `asOf`: those of `source` with the row's key in `(t + gap, t + gap + horizon]` (exclusive:
+ * `[t + gap, t + gap + horizon)`), as known at the dataset's knowledge cut. It is mature when the cut is at least `delay`
+ * after the end of what is observed; a censoring event (the first after `asOf` and before the window's end) ends it early.
+ *
+ *   fn `any`  POSITIVE when an event (that passes `where`) is there, NEGATIVE when mature and none, else IMMATURE or CENSORED
+ *   others    as in views, over `of`: VALUE, or IMMATURE or CENSORED with null
+ */
+export interface LabelWindowSpec {
+  readonly fn: 'any' | Exclude<AggregateFunction, 'latest' | 'rate' | 'share' | 'top_k' | 'quantile' | 'approx_count_distinct'>;
+  readonly where: Expression | null;
+  /** Columns of `source` that hold the key, and the request fields they equal, in the same order. */
+  readonly key: readonly string[];
+  readonly on: readonly string[];
+  readonly boundary: 'inclusive' | 'exclusive';
+  readonly gapMicros: number;
+  readonly horizonMicros: number;
+  readonly delayMicros: number;
+  /** `any` alone: a hit counts before the row is mature. */
+  readonly earlyPositive: boolean;
+  readonly censor: {
+    readonly source: string;
+    readonly key: readonly string[];
+    readonly on: readonly string[];
+    readonly where: Expression | null;
+  } | null;
 }
 
 export interface TrainingSpec {
@@ -179,6 +283,10 @@ export interface SplitSpec {
   readonly testTo: Micros;
   readonly trainRows: number | null;
   readonly testRows: number | null;
+  /** Rows this long after the test range's own label windows are left out too; absent: 0. */
+  readonly embargoMicros?: number;
+  /** A request field: training rows that share its value with a test row are left out (`GROUP_PURGED`). */
+  readonly group?: string;
 }
 
 export interface MonitorSpec {

@@ -119,7 +119,10 @@ export function compileView(view: FeatureViewSpec, source: SourceSpec, entity: E
     const at = measureIndexes.get(measure.key) ?? measures.push(measure) - 1;
     measureIndexes.set(measure.key, at);
     const participation = participationKey(feature, types, required);
+    const fallback = feature.default;
+    if (fallback !== null && typeof fallback !== 'number') throw needsHistory(view, feature);
     for (const window of feature.windows) {
+      if (window.lengthMicros === null) throw needsHistory(view, feature);
       let set = tileSets.get(window.hopMicros);
       if (!set) tileSets.set(window.hopMicros, (set = new TileSetBuilder(window.hopMicros)));
       const output =
@@ -128,7 +131,7 @@ export function compileView(view: FeatureViewSpec, source: SourceSpec, entity: E
           window: window.name,
           name: `${feature.name}__${window.name}`,
           fn: feature.fn,
-          default: feature.default,
+          default: fallback,
         }) - 1;
       const needsCount = feature.fn !== 'min' && feature.fn !== 'max';
       const fractional = feature.of !== null && feature.fn !== 'share' && typeOf(feature.of, types) === 'f64';
@@ -136,7 +139,7 @@ export function compileView(view: FeatureViewSpec, source: SourceSpec, entity: E
       set.window(window.lengthMicros).push({
         output,
         fn: feature.fn,
-        default: feature.default,
+        default: fallback,
         count: needsCount ? set.field(FieldOp.Count, at, participation) : -1,
         value: sums
           ? set.field(fractional ? FieldOp.WholeSum : FieldOp.Sum, at)
@@ -166,6 +169,10 @@ export function compileView(view: FeatureViewSpec, source: SourceSpec, entity: E
     tileSets: plans,
     layout: layoutNumber(plans, measures.length),
   };
+}
+
+function needsHistory(view: FeatureViewSpec, { name, fn }: AggregateSpec): RangeError {
+  return new RangeError(`${versioned(view)}: "${name}" (${fn}) cannot be kept in tiles; compile the view for the history kernel`);
 }
 
 class TileSetBuilder {
