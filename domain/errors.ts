@@ -8,6 +8,10 @@ export const ERRORS = {
   DUPLICATE_NAME: { status: 422, retryable: false, title: 'A name is used twice' },
   REFERENCE_MISSING: { status: 422, retryable: false, title: 'A reference points at nothing' },
   REFERENCE_CYCLE: { status: 422, retryable: false, title: 'References form a cycle' },
+  BAD_DURATION: { status: 422, retryable: false, title: 'The duration makes no sense' },
+  NAME_CLASH: { status: 422, retryable: false, title: 'Two outputs have one name' },
+  BOUNDARY_MISMATCH: { status: 422, retryable: false, title: 'A view and a label split one source differently' },
+  KEY_TYPE_MISMATCH: { status: 422, retryable: false, title: 'A key is joined to another type' },
   PROJECT_NOT_FOUND: { status: 404, retryable: false, title: 'There is no such project' },
   DEFINITION_IN_USE: { status: 409, retryable: false, title: 'The definition is in use and cannot change' },
   // data
