@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SerinError } from '../errors.ts';
-import { formatTime, isTimeFault, isZone, parseTime, readTime, resolveWallClock } from './time-text.ts';
+import { formatTime, isTimeFault, isZone, parseTime, readInstant, readTime, resolveWallClock } from './time-text.ts';
 
 const faultOf = (text: string, zone: string | null = null): string => {
   const time = readTime(text, zone);
@@ -128,5 +128,52 @@ describe('wall-clock text in a declared zone', () => {
   test('an unknown zone is told apart from a known one', () => {
     expect(isZone('Europe/Berlin')).toBe(true);
     expect(isZone('Mars/Olympus')).toBe(false);
+  });
+});
+
+describe('all years', () => {
+  const FIRST = -62_135_596_800_000_000n;
+  const LAST = 253_402_300_799_999_999n;
+
+  test('0001…9999 is read and written to the microsecond', () => {
+    fc.assert(
+      fc.property(fc.bigInt({ min: FIRST, max: LAST }), (micros) => {
+        const text = formatTime(micros);
+        const at = readInstant(text);
+        expect(isTimeFault(at) ? at : BigInt(at)).toBe(micros);
+        expect(text.slice(0, 23)).toBe(
+          new Date(Number((micros - (((micros % 1000n) + 1000n) % 1000n)) / 1000n)).toISOString().slice(0, 23),
+        );
+      }),
+    );
+    expect(readInstant('0001-01-01T00:00:00Z')).toBe(FIRST);
+    expect(readInstant('9999-12-31T23:59:59.999999Z')).toBe(LAST);
+  });
+
+  test('instants that a number holds are numbers, so that equal ones are equal', () => {
+    expect(readInstant('2024-01-01T00:00:00Z')).toBe(parseTime('2024-01-01T00:00:00Z'));
+    expect(typeof readInstant('2255-06-05T23:47:34.740991Z')).toBe('number');
+    expect(typeof readInstant('2255-06-05T23:47:34.740992Z')).toBe('bigint');
+  });
+
+  test.each(['0000-12-31T23:59:59Z', '0001-01-01T00:00:00+00:01', '9999-12-31T23:59:59-00:01'])(
+    '%s lies outside',
+    (text) => expect(readInstant(text)).toMatchObject({ fault: 'TIME_INVALID' }),
+  );
+
+  test('a repeated wall-clock time is read by its fold', () => {
+    const repeated = '2024-11-03T01:30:00';
+    expect(readInstant(repeated, 'America/New_York')).toMatchObject({ fault: 'TIME_AMBIGUOUS' });
+    expect(readInstant(repeated, 'America/New_York', 0)).toBe(parseTime('2024-11-03T05:30:00Z'));
+    expect(readInstant(repeated, 'America/New_York', 1)).toBe(parseTime('2024-11-03T06:30:00Z'));
+    expect(readInstant('2024-11-03T03:30:00', 'America/New_York', 1)).toBe(parseTime('2024-11-03T08:30:00Z'));
+    expect(readInstant('2024-03-10T02:30:00', 'America/New_York', 0)).toMatchObject({ fault: 'TIME_INVALID' });
+  });
+
+  test('a zone before its first standard time and at the ends of the calendar', () => {
+    expect(formatTime(readInstant('0001-01-02T00:00:00', 'America/New_York') as bigint)).toBe(
+      '0001-01-02T04:56:02.000000Z',
+    );
+    expect(formatTime(readInstant('9999-12-31T12:00:00', 'Asia/Tokyo') as bigint)).toBe('9999-12-31T03:00:00.000000Z');
   });
 });

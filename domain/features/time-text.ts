@@ -5,7 +5,8 @@
  * is refused, digits finer than a microsecond are refused unless they are zeros.
  */
 import { SerinError } from '../errors.ts';
-import { MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, type Micros } from '../time.ts';
+import { type Instant, toInstant } from '../instant.ts';
+import { MICROS_PER_SECOND, type Micros } from '../time.ts';
 
 export type TimeFaultCode = 'TIME_NO_ZONE' | 'TIME_PRECISION' | 'TIME_INVALID' | 'TIME_AMBIGUOUS';
 
@@ -31,32 +32,26 @@ export const TIME_RULES: Readonly<Record<TimeFaultCode, string>> = {
 
 const PATTERN = new RegExp(TIME_TEXT_PATTERN);
 
-/** The instant of `text`; wall-clock text (without an offset) is read in `zone` (IANA), if there is one. */
+/** The instant of `text` in 1684…2255; wall-clock text (without an offset) is read in `zone` (IANA), if there is one. */
 export function readTime(text: string, zone: string | null): Micros | TimeFault {
-  const match = PATTERN.exec(text);
-  if (match === null) return timeFault('TIME_INVALID');
-  const [, year, month, day, hour, minute, second, fraction = '', offset] = match;
-  const date = daysFromCivil(Number(year), Number(month), Number(day));
-  if (date === null || Number(hour) > 23 || Number(minute) > 59 || Number(second) > 59)
-    return timeFault('TIME_INVALID');
-  const wallClock =
-    date * MICROS_PER_DAY +
-    Number(hour) * MICROS_PER_HOUR +
-    Number(minute) * MICROS_PER_MINUTE +
-    Number(second) * MICROS_PER_SECOND +
-    Number(fraction.slice(0, 6).padEnd(6, '0'));
-  if (!Number.isSafeInteger(wallClock)) return timeFault('TIME_INVALID');
-  if (/[1-9]/.test(fraction.slice(6))) return timeFault('TIME_PRECISION');
-  if (offset === undefined) return zone === null ? timeFault('TIME_NO_ZONE') : resolveWallClock(wallClock, zone);
-  if (offset === 'Z' || offset === 'z') return inRange(wallClock);
-  const [offsetHours, offsetMinutes] = [Number(offset.slice(1, 3)), Number(offset.slice(4, 6))];
-  if (offsetHours > 23 || offsetMinutes > 59) return timeFault('TIME_INVALID');
-  const shift = offsetHours * MICROS_PER_HOUR + offsetMinutes * MICROS_PER_MINUTE;
-  return inRange(offset.startsWith('-') ? wallClock + shift : wallClock - shift);
+  const read = readParts(text);
+  if (isTimeFault(read)) return read;
+  if (!Number.isSafeInteger(microsOf(read.second, read.micros))) return timeFault('TIME_INVALID');
+  const at = instantOf(read, zone, null);
+  return typeof at === 'bigint' ? timeFault('TIME_INVALID') : at;
 }
 
-export function isTimeFault(time: Micros | TimeFault): time is TimeFault {
-  return typeof time !== 'number';
+/**
+ * The same in all of 0001…9999.
+ * @param fold which of two instants a repeated wall-clock time means: 0 the first, 1 the second; null: neither, it is refused
+ */
+export function readInstant(text: string, zone: string | null = null, fold: 0 | 1 | null = null): Instant | TimeFault {
+  const read = readParts(text);
+  return isTimeFault(read) ? read : instantOf(read, zone, fold);
+}
+
+export function isTimeFault<T extends object>(time: Instant | T | TimeFault): time is TimeFault {
+  return typeof time === 'object' && 'fault' in time;
 }
 
 /** As `readTime`, for callers with nobody to collect reasons. @throws SerinError TIME_… */
@@ -66,17 +61,17 @@ export function parseTime(text: string, zone: string | null = null): Micros {
   throw new SerinError(time.fault, `"${text}" is refused: ${time.rule}`, { fields: { value: text, rule: time.rule } });
 }
 
-/** `YYYY-MM-DDThh:mm:ss.ffffffZ` */
-export function formatTime(at: Micros): string {
-  const day = Math.floor(at / MICROS_PER_DAY);
-  const rest = at - day * MICROS_PER_DAY;
+/** `YYYY-MM-DDThh:mm:ss.ffffffZ` @param at in 0001…9999 */
+export function formatTime(at: Instant): string {
+  const { second: since, micros } = secondAndMicros(at);
+  const day = Math.floor(since / SECONDS_PER_DAY);
+  const rest = since - day * SECONDS_PER_DAY;
   const { year, month, dayOfMonth } = civilFromDays(day);
   const pad = (value: number, width: number): string => String(value).padStart(width, '0');
   const date = `${pad(year, 4)}-${pad(month, 2)}-${pad(dayOfMonth, 2)}`;
-  const hour = pad(Math.floor(rest / MICROS_PER_HOUR), 2);
-  const minute = pad(Math.floor(rest / MICROS_PER_MINUTE) % 60, 2);
-  const second = pad(Math.floor(rest / MICROS_PER_SECOND) % 60, 2);
-  return `${date}T${hour}:${minute}:${second}.${pad(rest % MICROS_PER_SECOND, 6)}Z`;
+  const hour = pad(Math.floor(rest / 3600), 2);
+  const minute = pad(Math.floor(rest / 60) % 60, 2);
+  return `${date}T${hour}:${minute}:${pad(rest % 60, 2)}.${pad(micros, 6)}Z`;
 }
 
 /**
@@ -86,16 +81,9 @@ export function formatTime(at: Micros): string {
  * none is a gap, two an overlap. (No zone lies more than a day from UTC; two changes of a zone within 48 hours are not told
  * apart.) The offline contract does the same in SQL.
  */
-export function resolveWallClock(wallClock: number, zone: string): Micros | TimeFault {
-  if (zone === 'UTC') return inRange(wallClock);
-  const offsetOf = offsetReader(zone);
-  const before = wallClock - offsetOf(wallClock - MICROS_PER_DAY);
-  const after = wallClock - offsetOf(wallClock + MICROS_PER_DAY);
-  const beforeShows = before + offsetOf(before) === wallClock;
-  const afterShows = after + offsetOf(after) === wallClock;
-  if (beforeShows && afterShows && before !== after) return timeFault('TIME_AMBIGUOUS');
-  if (beforeShows) return inRange(before);
-  return afterShows ? inRange(after) : timeFault('TIME_INVALID');
+export function resolveWallClock(wallClock: Micros, zone: string, fold: 0 | 1 | null = null): Micros | TimeFault {
+  const at = instantOf({ ...secondAndMicros(wallClock), offset: null }, zone, fold);
+  return typeof at === 'bigint' ? timeFault('TIME_INVALID') : at;
 }
 
 /** Whether `zone` is a zone this runtime knows; a spec with another one cannot be read. */
@@ -112,9 +100,77 @@ export function timeFault(fault: TimeFaultCode): TimeFault {
   return { fault, rule: TIME_RULES[fault] };
 }
 
-/** Instants beyond the safe integers (1684…2255) would not be exact. */
-function inRange(at: number): Micros | TimeFault {
-  return Number.isSafeInteger(at) ? at : timeFault('TIME_INVALID');
+/** What a clock shows: whole seconds since 1970-01-01T00:00:00 on it, the part below a second, and its offset, if the text says it. */
+interface ClockReading {
+  readonly second: number;
+  readonly micros: number;
+  /** Seconds east of UTC. */
+  readonly offset: number | null;
+}
+
+function readParts(text: string): ClockReading | TimeFault {
+  const match = PATTERN.exec(text);
+  if (match === null) return timeFault('TIME_INVALID');
+  const [, year, month, day, hour, minute, second, fraction = '', offset] = match;
+  const date = daysFromCivil(Number(year), Number(month), Number(day));
+  if (date === null || Number(hour) > 23 || Number(minute) > 59 || Number(second) > 59)
+    return timeFault('TIME_INVALID');
+  if (/[1-9]/.test(fraction.slice(6))) return timeFault('TIME_PRECISION');
+  const shown = {
+    second: date * SECONDS_PER_DAY + Number(hour) * 3600 + Number(minute) * 60 + Number(second),
+    micros: Number(fraction.slice(0, 6).padEnd(6, '0')),
+  };
+  if (offset === undefined) return { ...shown, offset: null };
+  if (offset === 'Z' || offset === 'z') return { ...shown, offset: 0 };
+  const [offsetHours, offsetMinutes] = [Number(offset.slice(1, 3)), Number(offset.slice(4, 6))];
+  if (offsetHours > 23 || offsetMinutes > 59) return timeFault('TIME_INVALID');
+  return { ...shown, offset: (offset.startsWith('-') ? -1 : 1) * (offsetHours * 3600 + offsetMinutes * 60) };
+}
+
+function instantOf(clock: ClockReading, zone: string | null, fold: 0 | 1 | null): Instant | TimeFault {
+  const second = clock.offset === null ? secondIn(clock.second, zone, fold) : clock.second - clock.offset;
+  if (typeof second !== 'number') return second;
+  if (second < FIRST_SECOND || second > LAST_SECOND) return timeFault('TIME_INVALID');
+  return microsOf(second, clock.micros);
+}
+
+/** The second since the epoch at which clocks in `zone` show `shown`; its changes lie on whole seconds. */
+function secondIn(shown: number, zone: string | null, fold: 0 | 1 | null): number | TimeFault {
+  if (zone === null) return timeFault('TIME_NO_ZONE');
+  if (zone === 'UTC') return shown;
+  const offsetOf = offsetReader(zone);
+  const before = shown - offsetOf(shown - SECONDS_PER_DAY);
+  const after = shown - offsetOf(shown + SECONDS_PER_DAY);
+  const beforeShows = before + offsetOf(before) === shown;
+  const afterShows = after + offsetOf(after) === shown;
+  if (beforeShows && afterShows && before !== after) {
+    if (fold === null) return timeFault('TIME_AMBIGUOUS');
+    return fold === 0 ? Math.min(before, after) : Math.max(before, after);
+  }
+  if (beforeShows) return before;
+  return afterShows ? after : timeFault('TIME_INVALID');
+}
+
+const SECONDS_PER_DAY = 86_400;
+/** 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z */
+const FIRST_SECOND = -62_135_596_800;
+const LAST_SECOND = 253_402_300_799;
+
+function microsOf(second: number, micros: number): Instant {
+  const at = second * MICROS_PER_SECOND + micros;
+  return Number.isSafeInteger(at) ? at : toInstant(BigInt(second) * BigInt(MICROS_PER_SECOND) + BigInt(micros));
+}
+
+function secondAndMicros(at: Instant): { readonly second: number; readonly micros: number } {
+  if (typeof at === 'number') {
+    const second = Math.floor(at / MICROS_PER_SECOND);
+    return { second, micros: at - second * MICROS_PER_SECOND };
+  }
+  const whole = at / BigInt(MICROS_PER_SECOND);
+  const micros = Number(at - whole * BigInt(MICROS_PER_SECOND));
+  return micros < 0
+    ? { second: Number(whole) - 1, micros: micros + MICROS_PER_SECOND }
+    : { second: Number(whole), micros };
 }
 
 /**
@@ -151,12 +207,12 @@ function civilFromDays(days: number): { year: number; month: number; dayOfMonth:
   return { year: yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfMonth };
 }
 
-type OffsetReader = (at: Micros) => number;
+type OffsetReader = (second: number) => number;
 
 /** Making an `Intl.DateTimeFormat` costs far more than using it. */
 const offsetReaders = new Map<string, OffsetReader>();
 
-/** Reads what to add to an instant to get the wall clock of `zone` (µs; whole seconds). */
+/** Reads what to add to a second since the epoch to get the wall clock of `zone`. */
 function offsetReader(zone: string): OffsetReader {
   const known = offsetReaders.get(zone);
   if (known !== undefined) return known;
@@ -174,13 +230,13 @@ function offsetReader(zone: string): OffsetReader {
     hourCycle: 'h23',
     ...numeric,
   });
-  const reader: OffsetReader = (at) => {
-    const second = Math.floor(at / MICROS_PER_SECOND);
+  const reader: OffsetReader = (second) => {
+    // before year 1 the format counts backwards; no zone changed its clocks within days of that
+    const at = Math.max(second, FIRST_SECOND + 2 * SECONDS_PER_DAY);
     const part: Record<string, number> = {};
-    for (const { type, value } of format.formatToParts(second * 1000)) part[type] = Number(value);
+    for (const { type, value } of format.formatToParts(at * 1000)) part[type] = Number(value);
     const day = daysFromCivil(part['year']!, part['month']!, part['day']!)!;
-    const shown = day * 86_400 + part['hour']! * 3600 + part['minute']! * 60 + part['second']!;
-    return (shown - second) * MICROS_PER_SECOND;
+    return day * SECONDS_PER_DAY + part['hour']! * 3600 + part['minute']! * 60 + part['second']! - at;
   };
   offsetReaders.set(zone, reader);
   return reader;
