@@ -48,13 +48,19 @@ function checkLiteral(value: unknown, path: string): Expression {
 }
 
 const FITS: Record<ColumnType, (value: unknown) => boolean> = {
-  i64: Number.isSafeInteger,
-  ts: Number.isSafeInteger,
-  f64: Number.isFinite,
+  i64: (value) => Number.isSafeInteger(value) || isBigWhole(value),
+  ts: (value) => Number.isSafeInteger(value) || isBigWhole(value),
+  f64: (value) => Number.isFinite(value) || value === 'NaN' || value === 'Infinity' || value === '-Infinity',
   bool: (value) => typeof value === 'boolean',
   // unpaired surrogates have no UTF-8, and a NUL ends a SQL text
   str: (value) => typeof value === 'string' && !/[\p{Surrogate}\0]/u.test(value),
 };
+
+/** Decimal text of an int64 that a number does not hold exactly; smaller ones are numbers, so that every value has one form. */
+function isBigWhole(value: unknown): boolean {
+  if (typeof value !== 'string' || !/^-?[1-9]\d{15,18}$/.test(value)) return false;
+  return !Number.isSafeInteger(Number(value)) && BigInt.asIntN(64, BigInt(value)) === BigInt(value);
+}
 
 /** @throws SerinError REFERENCE_MISSING for an unknown column, SPEC_INVALID when operands or the result have the wrong type */
 export function checkType(

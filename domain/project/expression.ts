@@ -17,6 +17,7 @@ export type VariadicOperator = 'and' | 'or' | 'greatest' | 'least' | 'coalesce';
 
 export type Expression =
   | { readonly op: 'column'; readonly name: string }
+  /** An `i64` or `ts` beyond 2^53 is written as decimal text, an `f64` that JSON has no number for as `NaN`, `Infinity` or `-Infinity`. */
   | { readonly op: 'literal'; readonly value: Value; readonly type: ColumnType }
   | { readonly op: BinaryOperator; readonly left: Expression; readonly right: Expression }
   | { readonly op: UnaryOperator; readonly of: Expression }
@@ -152,7 +153,7 @@ export function compileExpression(expression: Expression): RowFunction {
       return (row) => row[name] ?? null;
     }
     case 'literal': {
-      const { value } = expression;
+      const value = literalValue(expression.value, expression.type);
       return () => value;
     }
     case 'add':
@@ -190,7 +191,7 @@ export function compileExpression(expression: Expression): RowFunction {
         for (const part of parts) {
           const value = part(row);
           if (value === null) return null;
-          if (best === null || compare(value, best) === wanted) best = value;
+          if (best === null || compareValues(value, best) === wanted) best = value;
         }
         return best;
       };
@@ -212,20 +213,25 @@ export function compileExpression(expression: Expression): RowFunction {
       return (row) => of(row) === null;
     }
     case 'abs':
-      return mapped(expression.of, (value) => Math.abs(value as number));
+      return mapped(expression.of, (value) =>
+        isBigInt(value) ? cast(value < 0n ? -value : value) : Math.abs(value as number),
+      );
     case 'ln1p':
-      return mapped(expression.of, (value) => ((value as number) <= -1 ? null : Math.log1p(value as number)));
+      return mapped(expression.of, (value) => (Number(value) <= -1 ? null : Math.log1p(Number(value))));
     case 'hourOfDay':
-      return mapped(expression.of, (value) => Math.floor(modulo(value as number, MICROS_PER_DAY) / MICROS_PER_HOUR));
+      return mapped(expression.of, (value) => Math.floor(micros(value, MICROS_PER_DAY) / MICROS_PER_HOUR));
     case 'dayOfWeek':
-      return mapped(expression.of, (value) => modulo(Math.floor((value as number) / MICROS_PER_DAY) + 3, 7) + 1);
+      return mapped(expression.of, (value) => modulo(daysSinceEpoch(value) + 3, 7) + 1);
     case 'plusMinutes': {
       const at = compileExpression(expression.at);
       const minutes = compileExpression(expression.minutes);
       return (row) => {
         const [start, length] = [at(row), minutes(row)];
         if (start === null || length === null) return null;
-        return (start as number) + Math.floor((length as number) * MICROS_PER_MINUTE + 0.5);
+        const micros = Math.floor(Number(length) * MICROS_PER_MINUTE + 0.5);
+        const end = Number(start) + micros;
+        if ((!isBigInt(start) && Number.isSafeInteger(end)) || !Number.isFinite(end)) return end;
+        return whole(BigInt(start as number) + BigInt(micros));
       };
     }
   }
@@ -248,7 +254,11 @@ function arithmetic(op: 'add' | 'sub' | 'mul' | 'div', left: RowFunction, right:
   }[op];
   return (row) => {
     const [a, b] = [left(row), right(row)];
-    return a === null || b === null ? null : apply(a as number, b as number);
+    if (a === null || b === null) return null;
+    if (!isBigInt(a) && !isBigInt(b)) return apply(a as number, b as number);
+    if (op === 'div' || !isWhole(a) || !isWhole(b)) return apply(Number(a), Number(b));
+    const [x, y] = [BigInt(a as number), BigInt(b as number)];
+    return whole(op === 'add' ? x + y : op === 'sub' ? x - y : x * y);
   };
 }
 
@@ -265,19 +275,49 @@ function comparison(op: string, left: RowFunction, right: RowFunction): RowFunct
   )[op]!;
   return (row) => {
     const [a, b] = [left(row), right(row)];
-    return a === null || b === null ? null : holds(compare(a, b));
+    return a === null || b === null ? null : holds(compareValues(a, b));
   };
 }
 
-/** −1, 0 or 1; NaN is equal to itself and above every number, as in the conformance rules and in DuckDB. */
-function compare(a: Exclude<Value, null>, b: Exclude<Value, null>): number {
+/**
+ * −1, 0 or 1; NaN is equal to itself and above every number, −0 equals 0, text is by code point: as in the conformance rules
+ * and in DuckDB. A bigint beside a number is compared as the double nearest to it, which is exact for whole numbers that
+ * each have one form (see `whole`) and what DuckDB does with a BIGINT beside a DOUBLE.
+ */
+export function compareValues(a: NonNullable<Value> | bigint, b: NonNullable<Value> | bigint): number {
   if (a === b) return 0;
-  if (typeof a === 'number' && typeof b === 'number') {
-    if (Number.isNaN(a)) return Number.isNaN(b) ? 0 : 1;
-    if (Number.isNaN(b)) return -1;
-  }
   if (typeof a === 'string' && typeof b === 'string') return compareText(a, b);
-  return a < b ? -1 : 1;
+  const [left, right] = typeof a === typeof b ? [a, b] : [Number(a), Number(b)];
+  if (left < right) return -1;
+  if (left > right) return 1;
+  // equal, or one is NaN
+  return Number(Number.isNaN(left)) - Number(Number.isNaN(right));
+}
+
+/** A whole number in the one form that data has: a number where that is exact, a bigint beyond. */
+function whole(value: bigint): Value {
+  return cast(value >= -MAX_SAFE && value <= MAX_SAFE ? Number(value) : value);
+}
+
+const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
+
+/** `Value` is what JSON and vectors have; columns of events may also hold bigints (see `features/history/fact.ts`), which pass through. */
+function cast(value: number | bigint): Value {
+  return value as number;
+}
+
+function isBigInt(value: unknown): value is bigint {
+  return typeof value === 'bigint';
+}
+
+function isWhole(value: unknown): boolean {
+  return typeof value === 'bigint' || Number.isInteger(value);
+}
+
+/** What a literal stands for: text for numbers that JSON does not have is turned into them. */
+function literalValue(value: Value, type: ColumnType): Value {
+  if (typeof value !== 'string' || type === 'str') return value;
+  return type === 'f64' ? Number(value) : whole(BigInt(value));
 }
 
 /** By code point, as UTF-8 bytes are; JavaScript's own order puts U+FFFD after U+10000. */
@@ -293,6 +333,17 @@ function compareText(a: string, b: string): number {
 
 function isSurrogate(codeUnit: number): boolean {
   return codeUnit >= 0xd800 && codeUnit <= 0xdfff;
+}
+
+function micros(at: Exclude<Value, null>, within: number): number {
+  return isBigInt(at)
+    ? Number(((at % BigInt(within)) + BigInt(within)) % BigInt(within))
+    : modulo(at as number, within);
+}
+
+function daysSinceEpoch(at: Exclude<Value, null>): number {
+  if (!isBigInt(at)) return Math.floor((at as number) / MICROS_PER_DAY);
+  return Number((at - BigInt(micros(cast(at) as number, MICROS_PER_DAY))) / BigInt(MICROS_PER_DAY));
 }
 
 function modulo(value: number, by: number): number {
@@ -377,9 +428,9 @@ export function quoteIdentifier(name: string): string {
 function literalSql(value: Value, type: ColumnType): string {
   if (value === null) return `CAST(NULL AS ${SQL_TYPES[type]})`;
   if (typeof value === 'boolean') return value ? 'TRUE' : 'FALSE';
-  if (typeof value === 'string') return `'${value.replaceAll("'", "''")}'`;
+  if (typeof value === 'string' && type === 'str') return `'${value.replaceAll("'", "''")}'`;
   // a double as text: a bare 0.1 is a DECIMAL to DuckDB, and its way to DOUBLE may round twice
-  return type === 'f64' ? `CAST('${value}' AS DOUBLE)` : `CAST(${value} AS BIGINT)`;
+  return type === 'f64' ? `CAST('${Number(value)}' AS DOUBLE)` : `CAST(${BigInt(value)} AS BIGINT)`;
 }
 
 const SQL_TYPES: Record<ColumnType, string> = {

@@ -26,7 +26,7 @@ export interface ViewState {
 }
 
 /** How a value came about; `read` writes the position in this list. */
-export const FEATURE_STATUSES = ['present', 'null', 'defaulted', 'not_found'] as const;
+export const FEATURE_STATUSES = ['present', 'null', 'defaulted', 'not_found', 'expired', 'deleted'] as const;
 export type FeatureStatus = (typeof FEATURE_STATUSES)[number];
 const PRESENT = 0;
 const NULL = 1;
