@@ -2,7 +2,9 @@
 import type { Generated, JSONColumnType } from 'kysely';
 import type { GateReport } from '../domain/gates/gate-report.ts';
 import type { DatasetManifest } from '../domain/features/dataset-manifest.ts';
+import type { EventIndexFile } from '../domain/features/event-index.ts';
 import type { LogFile } from '../domain/features/log-file.ts';
+import type { RowReason } from '../domain/features/row-contract.ts';
 import type { ProjectSpec } from '../domain/project/spec.ts';
 import type { ModelVersionManifest } from '../domain/registry/manifest.ts';
 import type { Stage } from '../domain/registry/stages.ts';
@@ -18,9 +20,14 @@ export interface Tables {
   ingest_sequence: IngestSequenceTable;
   ingest_batch: IngestBatchTable;
   log_file: LogFileTable;
+  retired_log_file: RetiredLogFileTable;
+  event_index: EventIndexTable;
   event_buffer: EventBufferTable;
+  kafka_offset: KafkaOffsetTable;
+  kafka_refused: KafkaRefusedTable;
   online_state: OnlineStateTable;
   online_cursor: OnlineCursorTable;
+  view_progress: ViewProgressTable;
   dataset: DatasetTable;
   run: RunTable;
   run_metric: RunMetricTable;
@@ -84,8 +91,25 @@ export interface LogFileTable {
   source: string;
   first_seq: number;
   last_seq: number;
-  batch_id: string;
+  /** Null: a compaction wrote it. */
+  batch_id: string | null;
   file: Json<LogFile>;
+  /** Whether the ids of its rows are in `event_index`. */
+  indexed: Generated<boolean>;
+}
+
+/** Files that a compaction replaced; their blobs stay, because manifests of datasets name them. */
+export interface RetiredLogFileTable {
+  source: string;
+  sha256: string;
+  file: Json<LogFile>;
+  retired_at: number;
+}
+
+export interface EventIndexTable {
+  source: string;
+  sha256: string;
+  file: Json<EventIndexFile>;
 }
 
 export interface EventBufferTable {
@@ -97,22 +121,60 @@ export interface EventBufferTable {
   /** The sender's clock when it pushed (a replay's is not the wall clock): events visible by then are folded. */
   clock_at: number;
   row: Json<Record<string, number | string | boolean | null>>;
+  /** A position in `OPERATIONS`. */
+  op: Generated<number>;
+  /** A row with the same one is the same row again. */
+  version_id: string;
   /** Written to the log, too; it stays here until every online view has read it. */
   logged: Generated<boolean>;
 }
 
+export interface KafkaOffsetTable {
+  topic: string;
+  partition: number;
+  source: string;
+  /** Of the first record that was not taken in yet. */
+  next_offset: number;
+  /** Records that broke the contract, in all. */
+  refused: number;
+  updated_at: number;
+}
+
+export interface KafkaRefusedTable {
+  topic: string;
+  partition: number;
+  record_offset: number;
+  source: string;
+  reasons: Json<readonly RowReason[]>;
+  /** As it came, cut; null for a record without a value. */
+  value: string | null;
+  refused_at: number;
+}
+
+/** Written by `features/online/postgres-store.ts` alone, and only where PostgreSQL is the online store. */
 export interface OnlineStateTable {
-  view_id: string;
+  slot: number;
   key: Buffer;
   state: Buffer;
-  folded_at: number;
 }
 
 export interface OnlineCursorTable {
   view_id: string;
+  /** Null, as the next two: never fed. */
+  source: string | null;
+  applied_seq: number | null;
+  folded_at: number | null;
+  revision: Generated<number>;
+  states_slot: Generated<number>;
+  rows_slot: Generated<number>;
+}
+
+export interface ViewProgressTable {
+  /** Of a view, or of a shadow of it that is being built. */
+  view_id: string;
   source: string;
   applied_seq: number;
-  folded_at: number;
+  updated_at: number;
 }
 
 export interface DatasetTable {
