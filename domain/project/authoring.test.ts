@@ -174,7 +174,7 @@ test('days and instants of a split are microseconds, defaults of a trainer are f
 });
 
 test('a rule may read features, and only those of its set', () => {
-  expectTypeOf(delays.row.origin.delay_share['7d']).toEqualTypeOf<Numeric>();
+  expectTypeOf(delays.row.origin.delay_share['7d']).toEqualTypeOf<Numeric<'f64'>>();
   expectTypeOf(delays.row.derived).toHaveProperty('hour');
   // @ts-expect-error: the set does not pick 24h
   expect(delays.row.origin.delay_share['24h']).toBeUndefined();

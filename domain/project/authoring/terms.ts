@@ -6,7 +6,7 @@
  * The type parameter is the type of the value, so that a string used as a number or a misspelt column does not compile.
  * Nothing is computed here: `expression` is the tree.
  */
-import type { BinaryOperator, ColumnType, Expression, UnaryOperator, Value, VariadicOperator } from './expression.ts';
+import type { BinaryOperator, ColumnType, Expression, UnaryOperator, Value, VariadicOperator } from '../expression.ts';
 
 /** A piece of a row expression; `type` is the type of its value. Null rules are those of SQL. */
 export abstract class Term<T extends ColumnType = ColumnType> {
@@ -27,48 +27,51 @@ export abstract class Term<T extends ColumnType = ColumnType> {
   }
 }
 
-export type NumberOperand = Numeric | number;
+export type NumberType = 'i64' | 'f64';
+
+/** A `bigint` is for whole numbers beyond 2^53, which a literal of JavaScript cannot hold. */
+export type NumberOperand = Numeric | number | bigint;
 
 /** A whole number (`i64`) or a double (`f64`). */
-export class Numeric extends Term<'i64' | 'f64'> {
+export class Numeric<T extends NumberType = NumberType> extends Term<T> {
   plus(other: NumberOperand): Numeric {
-    return this.#whole('add', other);
+    return whole('add', this, other);
   }
 
   minus(other: NumberOperand): Numeric {
-    return this.#whole('sub', other);
+    return whole('sub', this, other);
   }
 
   times(other: NumberOperand): Numeric {
-    return this.#whole('mul', other);
+    return whole('mul', this, other);
   }
 
   /** A double, also for whole numbers; null when `other` is 0. */
-  div(other: NumberOperand): Numeric {
+  div(other: NumberOperand): Numeric<'f64'> {
     return new Numeric(binary('div', this, numeric(other)), 'f64');
   }
 
   /** The larger of the two; null when one of them is. */
   max(other: NumberOperand): Numeric {
-    return this.#mixed('greatest', numeric(other));
+    return mixed('greatest', this, numeric(other));
   }
 
   /** The smaller of the two; null when one of them is. */
   min(other: NumberOperand): Numeric {
-    return this.#mixed('least', numeric(other));
+    return mixed('least', this, numeric(other));
   }
 
   /** The first that is not null. */
   coalesce(...others: NumberOperand[]): Numeric {
-    return this.#mixed('coalesce', ...others.map(numeric));
+    return mixed('coalesce', this, ...others.map(numeric));
   }
 
-  abs(): Numeric {
+  abs(): Numeric<T> {
     return new Numeric(unary('abs', this), this.type);
   }
 
   /** ln(1 + x); null for x ≤ −1. */
-  ln1p(): Numeric {
+  ln1p(): Numeric<'f64'> {
     return new Numeric(unary('ln1p', this), 'f64');
   }
 
@@ -95,16 +98,15 @@ export class Numeric extends Term<'i64' | 'f64'> {
   ge(other: NumberOperand): Condition {
     return new Condition(binary('ge', this, numeric(other)));
   }
+}
 
-  #whole(op: 'add' | 'sub' | 'mul', other: NumberOperand): Numeric {
-    const right = numeric(other);
-    return new Numeric(binary(op, this, right), bothWhole([this, right]));
-  }
+function whole(op: 'add' | 'sub' | 'mul', left: Numeric, other: NumberOperand): Numeric {
+  const right = numeric(other);
+  return new Numeric(binary(op, left, right), bothWhole([left, right]));
+}
 
-  #mixed(op: VariadicOperator, ...others: Numeric[]): Numeric {
-    const parts = [this, ...others];
-    return new Numeric(variadic(op, parts), bothWhole(parts));
-  }
+function mixed(op: VariadicOperator, ...parts: Numeric[]): Numeric {
+  return new Numeric(variadic(op, parts), bothWhole(parts));
 }
 
 /** True, false or null. */
@@ -199,13 +201,27 @@ export class Instant extends Term<'ts'> {
 }
 
 /** The term an author gets for a column of type `T`. */
-export type TermOf<T extends ColumnType> = T extends 'i64' | 'f64'
-  ? Numeric
+export type TermOf<T extends ColumnType> = [T] extends [NumberType]
+  ? Numeric<T>
   : T extends 'bool'
     ? Condition
     : T extends 'str'
       ? Text
-      : Instant;
+      : T extends 'ts'
+        ? Instant
+        : Numeric;
+
+/**
+ * A value as a program holds it. Whole numbers and instants (microseconds) beyond ±2^53 are bigints, all others numbers, so
+ * that each value has one form.
+ */
+export type ValueOf<T extends ColumnType> = T extends 'i64' | 'ts'
+  ? number | bigint
+  : T extends 'f64'
+    ? number
+    : T extends 'bool'
+      ? boolean
+      : string;
 
 export function columnTerm<T extends ColumnType>(name: string, type: T): TermOf<T> {
   const expression: Expression = { op: 'column', name };
@@ -216,23 +232,30 @@ export function columnTerm<T extends ColumnType>(name: string, type: T): TermOf<
         ? new Text(expression)
         : type === 'ts'
           ? new Instant(expression)
-          : new Numeric(expression, type as 'i64' | 'f64');
+          : new Numeric(expression, type as NumberType);
   return term as TermOf<T>;
 }
 
 /** A constant as a term: for a condition, a text or a number that starts an expression. */
-export function literal(value: number): Numeric;
+export function literal(value: number | bigint): Numeric;
 export function literal(value: boolean): Condition;
 export function literal(value: string): Text;
-export function literal(value: number | boolean | string): Numeric | Condition | Text {
-  if (typeof value === 'number') return numeric(value);
+export function literal(value: number | bigint | boolean | string): Numeric | Condition | Text {
+  if (typeof value === 'number' || typeof value === 'bigint') return numeric(value);
   return typeof value === 'boolean' ? condition(value) : text(value);
 }
 
 function numeric(operand: NumberOperand): Numeric {
+  if (typeof operand === 'bigint') return wholeLiteral(operand);
   if (typeof operand !== 'number') return operand;
   const type = Number.isSafeInteger(operand) ? 'i64' : 'f64';
   return new Numeric(constant(operand, type), type);
+}
+
+/** JSON has no whole numbers beyond 2^53: there the literal is its decimal text. */
+function wholeLiteral(value: bigint): Numeric<'i64'> {
+  const near = Number(value);
+  return new Numeric(constant(Number.isSafeInteger(near) ? near : value.toString(), 'i64'), 'i64');
 }
 
 function condition(operand: Condition | boolean): Condition {
@@ -243,7 +266,7 @@ function text(operand: Text | string): Text {
   return typeof operand === 'string' ? new Text(constant(operand, 'str')) : operand;
 }
 
-function bothWhole(terms: readonly Numeric[]): 'i64' | 'f64' {
+function bothWhole(terms: readonly Numeric[]): NumberType {
   return terms.every(({ type }) => type === 'i64') ? 'i64' : 'f64';
 }
 
