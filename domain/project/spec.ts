@@ -241,10 +241,10 @@ export interface LabelSpec {
  * after the end of what is observed; a censoring event (the first after `asOf` and before the window's end) ends it early.
  *
  *   fn `any`  POSITIVE when an event (that passes `where`) is there, NEGATIVE when mature and none, else IMMATURE or CENSORED
- *   others    as in views, over `of`: VALUE, or IMMATURE or CENSORED with null
+ *   others    as in views, over `of` (`rate`: rows in a second of the horizon): VALUE, or IMMATURE or CENSORED with null
  */
 export interface LabelWindowSpec {
-  readonly fn: 'any' | Exclude<AggregateFunction, 'latest' | 'rate' | 'share' | 'top_k' | 'quantile' | 'approx_count_distinct'>;
+  readonly fn: 'any' | Exclude<AggregateFunction, 'latest' | 'share' | 'top_k' | 'quantile' | 'approx_count_distinct'>;
   readonly where: Expression | null;
   /** Columns of `source` that hold the key, and the request fields they equal, in the same order. */
   readonly key: readonly string[];
