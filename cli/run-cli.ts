@@ -35,6 +35,7 @@ const GROUPS: readonly Group[] = [
     names: ['models', 'predict', 'outcomes', 'quality', 'alerts', 'monitor'],
     load: () => import('./commands/models.ts'),
   },
+  { names: ['serve'], load: () => import('./commands/serve.ts') },
   { names: ['rollout', 'rollback'], load: () => import('./commands/rollout.ts') },
   { names: ['audit', 'token', 'operation'], load: () => import('./commands/administration.ts') },
 ];

@@ -54,6 +54,7 @@ export const ERRORS = {
   // serving
   NOT_FOUND: { status: 404, retryable: false, title: 'There is nothing at this address' },
   MODEL_NOT_READY: { status: 503, retryable: true, title: 'The model is not ready' },
+  INFERENCE_FAILED: { status: 500, retryable: false, title: 'The model could not be run on this input' },
   OVERLOADED: { status: 503, retryable: true, title: 'The queue is full' },
   ONLINE_STORE_UNAVAILABLE: { status: 503, retryable: true, title: 'The online store does not answer' },
   // the platform

@@ -7,7 +7,8 @@ import { createShutdown, type Shutdown } from '../platform/shutdown.ts';
 import { startPrimary } from './process/cluster-primary.ts';
 import { serve } from './process/serve.ts';
 import type { ServingNode } from './process/serving-node.ts';
-import { startStandaloneNode, type ModelFile } from './process/standalone-node.ts';
+import type { ModelFile } from './oip/file-repository.ts';
+import { startStandaloneNode } from './process/standalone-node.ts';
 
 /**
  * The inference tier. Without arguments it routes by PostgreSQL; with `--model NAME=FILE.onnx` (repeatable) it serves plain
@@ -24,7 +25,9 @@ async function main(): Promise<void> {
       return;
     }
     const node =
-      files.length > 0 ? await startStandaloneNode(files, config, logger) : await startRouted(config, logger, shutdown);
+      files.length > 0
+        ? await startStandaloneNode(files, config, logger, config.operatorToken || null)
+        : await startRouted(config, logger, shutdown);
     await serve(node, config, logger, shutdown);
   } catch (error) {
     logger.fatal({ err: error }, error instanceof SerinError ? error.message : 'the inference tier does not start');

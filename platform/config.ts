@@ -63,12 +63,18 @@ export const CONFIG_SCHEMA = Type.Object({
     default: '',
     defaultText: '`<SERIN_HOME>/blobs`',
   }),
-  onlineStoreUrl: url('postgres|postgresql', {
+  onlineStoreUrl: url('postgres|postgresql|redis|rediss', {
     env: 'SERIN_ONLINE_STORE_URL',
-    description: 'Online feature store.',
-    expected: 'a URL like postgres://user:password@host:5432/serin',
+    description: 'Online feature store, for all that write it and read it: PostgreSQL or Redis.',
+    expected: 'a URL like postgres://user:password@host:5432/serin or redis://host:6379',
     default: '',
     defaultText: '`SERIN_DATABASE_URL`',
+  }),
+  redisServer: Type.String({
+    env: 'SERIN_REDIS_SERVER',
+    description: 'The `redis-server` program that tests and benchmarks start; searched for when not given.',
+    default: '',
+    defaultText: 'found or obtained',
   }),
   home: text({
     env: 'SERIN_HOME',
@@ -153,6 +159,13 @@ export const CONFIG_SCHEMA = Type.Object({
     description: 'API token a client sends. The CLI falls back to `<SERIN_HOME>/credentials.json`.',
     default: '',
     defaultText: 'none',
+    secret: true,
+  }),
+  operatorToken: Type.String({
+    env: 'SERIN_OPERATOR_TOKEN',
+    description: 'Token that loading and unloading models over the Open Inference Protocol needs (`serin serve`).',
+    default: '',
+    defaultText: 'none: whoever reaches the port may',
     secret: true,
   }),
   duckdbMemory: Type.String({

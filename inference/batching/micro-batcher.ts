@@ -18,6 +18,9 @@ export class MicroBatcher<Work extends { readonly rows: number }> {
   #queuedRows = 0;
   #running = false;
   #idle: (() => void)[] = [];
+  #submitted = 0;
+  #answered = 0;
+  #passed: { readonly after: number; readonly resolve: () => void }[] = [];
 
   /** @param run answers every piece of its batch, failed ones included; it does not throw */
   constructor(run: (batch: readonly Work[]) => Promise<void>, limits: BatcherLimits) {
@@ -39,10 +42,17 @@ export class MicroBatcher<Work extends { readonly rows: number }> {
     }
     this.#queue.push(work);
     this.#queuedRows += work.rows;
+    this.#submitted++;
     if (!this.#running) {
       this.#running = true;
       setImmediate(() => void this.#drain());
     }
+  }
+
+  /** Settles when all that has been submitted by now is answered. */
+  whenPassed(): Promise<void> {
+    if (!this.#running) return Promise.resolve();
+    return new Promise((resolve) => this.#passed.push({ after: this.#submitted, resolve }));
   }
 
   /** Settles when nothing is queued or running. */
@@ -52,9 +62,20 @@ export class MicroBatcher<Work extends { readonly rows: number }> {
   }
 
   async #drain(): Promise<void> {
-    while (this.#queue.length > 0) await this.#run(this.#take());
+    while (this.#queue.length > 0) {
+      const batch = this.#take();
+      await this.#run(batch);
+      this.#answered += batch.length;
+      if (this.#passed.length > 0) this.#letPass();
+    }
     this.#running = false;
     for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #letPass(): void {
+    const waiting = this.#passed;
+    this.#passed = waiting.filter(({ after }) => after > this.#answered);
+    for (const { after, resolve } of waiting) if (after <= this.#answered) resolve();
   }
 
   #take(): Work[] {

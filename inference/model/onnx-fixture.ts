@@ -32,6 +32,23 @@ export function linearOnnx({
   return Buffer.concat([integer(1, 8), message(7, graph), message(8, [text(1, ''), integer(2, OPSET)])]);
 }
 
+export interface IdentityModel {
+  /** One output `out<i>` per input `in<i>`; element types as in onnx.proto (1 float32, 7 int64, 8 string, 9 bool, 10 float16, 11 float64). */
+  readonly elementTypes: readonly number[];
+  readonly width: number;
+}
+
+/** Gives back what it is given, tensor by tensor: [N, width] of each type. */
+export function identityOnnx({ elementTypes, width }: IdentityModel): Uint8Array {
+  const graph = [
+    ...elementTypes.map((_, i) => message(1, node('Identity', [`in${i}`], `out${i}`))),
+    text(2, 'identity'),
+    ...elementTypes.map((type, i) => message(11, matrix(`in${i}`, width, type))),
+    ...elementTypes.map((type, i) => message(12, matrix(`out${i}`, width, type))),
+  ];
+  return Buffer.concat([integer(1, 8), message(7, graph), message(8, [text(1, ''), integer(2, OPSET)])]);
+}
+
 function node(operator: string, inputs: readonly string[], output: string): Buffer[] {
   return [...inputs.map((input) => text(1, input)), text(2, output), text(4, operator)];
 }

@@ -24,7 +24,7 @@ export interface OnnxModel extends Scorer {
  * One thread and no spinning: a process serves on one core, and a spinning pool of threads doubles the CPU per request
  * and stalls for milliseconds beside a busy neighbour (measured; research/serving-and-monitoring.md §2).
  */
-const SESSION_OPTIONS: InferenceSession.SessionOptions = {
+export const SESSION_OPTIONS: InferenceSession.SessionOptions = {
   intraOpNumThreads: 1,
   interOpNumThreads: 1,
   executionMode: 'sequential',

@@ -5,6 +5,7 @@ import type { Config } from '../../platform/config.ts';
 import { createHttpServer } from '../../platform/http-server.ts';
 import type { Logger } from '../../platform/logger.ts';
 import type { Shutdown } from '../../platform/shutdown.ts';
+import { relayBetween } from './process-group.ts';
 import { announceListening, isReadinessMessage } from './process-messages.ts';
 
 const RESTART_AFTER_MS = 500;
@@ -31,6 +32,7 @@ export async function startPrimary(config: Config, logger: Logger, shutdown: Shu
   let announced = false;
   const registry = new ClusterRegistry();
   const slots = new Map<string, Slot>();
+  const relay = relayBetween(() => [...slots.values()].map(({ worker }) => worker));
 
   function start(nodeId: string): void {
     const worker = cluster.fork({ SERIN_NODE_ID: nodeId });
@@ -38,6 +40,7 @@ export async function startPrimary(config: Config, logger: Logger, shutdown: Shu
     slots.set(nodeId, slot);
     worker.on('message', (message: unknown) => {
       if (isReadinessMessage(message)) slot.ready = message.ready;
+      else relay(worker, message);
     });
     worker.once('exit', (code, signal) => {
       slot.ready = false;

@@ -9,10 +9,10 @@ import { createRecorder } from '../accounting/recorder.ts';
 import { MicroBatcher } from '../batching/micro-batcher.ts';
 import { createInferenceApp } from '../http/inference-app.ts';
 import { registerModelRoutes } from '../http/model-routes.ts';
-import { registerOipRoutes } from '../http/oip-routes.ts';
 import { registerPredictRoute } from '../http/predict-route.ts';
 import { createInferenceMetrics, type InferenceMetrics } from '../metrics.ts';
 import { createVersionSource, type VersionSourceDeps } from '../model/version-loader.ts';
+import { registerOipRoutes } from '../oip/routes.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
 import { RouteTable } from '../routing/route-table.ts';
 import { RouteWatcher } from '../routing/route-watcher.ts';
@@ -20,7 +20,8 @@ import type { Accounting } from '../scoring/answer.ts';
 import { createFeatureBatchReader, type OnlineReader } from '../scoring/feature-batch.ts';
 import { Predictor, type Work } from '../scoring/predictor.ts';
 import { ShadowRunner } from '../scoring/shadow-runner.ts';
-import { routedCatalog } from './routed-catalog.ts';
+import { processGroup } from './process-group.ts';
+import { routedRepository } from './routed-repository.ts';
 import { SERVER_VERSION, type ServingNode } from './serving-node.ts';
 
 export interface RoutedNodeOptions {
@@ -127,7 +128,25 @@ export async function startRoutedNode({
     failures: () => table.failures,
     listPredictions: (id) => listPredictions(db, id),
   });
-  await registerOipRoutes(app, { catalog: routedCatalog(entryOf), submit, isReady, serverVersion: SERVER_VERSION });
+  const repository = routedRepository({
+    entryOf,
+    entries: () => table.entries,
+    failures: () => table.failures,
+    submit,
+  });
+  const group = processGroup({
+    statistics: () => repository.models().map(({ name, version, statistics }) => statistics.report(name, version)),
+    manage: (action, model) => repository[action](model),
+  });
+  await registerOipRoutes(app, {
+    repository,
+    isReady,
+    serverVersion: SERVER_VERSION,
+    statistics: () => group.statistics(),
+    manage: (action, model) => group.manage(action, model),
+    // refused for everybody: see routedRepository
+    authorizeOperator: () => undefined,
+  });
 
   await watcher.start();
   return {
@@ -138,6 +157,7 @@ export async function startRoutedNode({
     flush: () => recorder.flush(),
     async close() {
       await app.close();
+      group.close();
       await batcher.whenIdle();
       await watcher.close();
       await recorder.close();

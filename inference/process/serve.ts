@@ -16,8 +16,11 @@ export async function serve(node: ServingNode, config: Config, logger: Logger, s
   const drain = createDrain(node.app);
   shutdown.onClose('node', () => node.close());
   shutdown.onClose('drain', () => drain.start());
+  // the port comes from the primary over a channel that keeps no process alive (see createShutdown), so something must
+  const starting = setInterval(() => undefined, READINESS_EVERY_MS);
   await untilReady(node);
   const url = await node.app.listen({ host: config.inferenceHost, port: config.inferencePort });
+  clearInterval(starting);
   reportReadiness(node);
   if (!cluster.isWorker) announceListening(logger, { url, metricsUrl: url });
 }

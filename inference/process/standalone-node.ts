@@ -1,77 +1,81 @@
+import { timingSafeEqual } from 'node:crypto';
+import type { FastifyRequest } from 'fastify';
+import { Gauge } from 'prom-client';
 import { SerinError } from '../../domain/errors.ts';
 import type { Config } from '../../platform/config.ts';
 import type { Logger } from '../../platform/logger.ts';
 import { createMetrics } from '../../platform/metrics.ts';
-import { MicroBatcher } from '../batching/micro-batcher.ts';
 import { createInferenceApp } from '../http/inference-app.ts';
-import { registerOipRoutes, type TensorCatalog, type TensorModel } from '../http/oip-routes.ts';
-import { loadOnnxModel } from '../model/onnx-session.ts';
-import { scoreTensors, type TensorWork } from '../scoring/score-tensors.ts';
+import { FileRepository, type ModelFile } from '../oip/file-repository.ts';
+import { registerOipRoutes } from '../oip/routes.ts';
+import { type ModelAction, processGroup } from './process-group.ts';
 import { SERVER_VERSION, type ServingNode } from './serving-node.ts';
 
-export interface ModelFile {
-  readonly name: string;
-  readonly path: string;
-}
-
 const LIMITS = { maxBatchRows: 512, maxQueueRows: 16_384 } as const;
-const ONLY_VERSION = '1';
 
-/** Serves plain ONNX files over the Open Inference Protocol: no database, no features, the same batching and scoring. */
+/** Serves plain ONNX files over the Open Inference Protocol: no database, no features, no control plane. */
 export async function startStandaloneNode(
   files: readonly ModelFile[],
   config: Pick<Config, 'nodeId'>,
   logger: Logger,
+  operatorToken: string | null = null,
 ): Promise<ServingNode> {
   const registry = createMetrics({ service: 'inference', node: config.nodeId });
-  const models = new Map<string, TensorModel>();
-  for (const { name, path } of files) {
-    const scorer = await loadOnnxModel(path, name);
-    models.set(name, {
-      name,
-      version: ONLY_VERSION,
-      versions: [ONLY_VERSION],
-      platform: 'onnx_onnxv1',
-      inputName: scorer.inputName,
-      outputName: scorer.outputName,
-      featureCount: scorer.featureCount,
-      served: { scorer },
-    });
-  }
-  const batcher = new MicroBatcher<TensorWork>(scoreTensors, LIMITS);
-  const app = createInferenceApp({ logger, registry, readiness: () => ({ ready: true, checks: {} }) });
+  const repository = new FileRepository(files, LIMITS);
+  for (const { name } of files) await repository.load(name);
+  new Gauge({
+    name: 'serin_inference_queued_rows',
+    help: 'Rows waiting for a batch.',
+    registers: [registry],
+    collect() {
+      this.set(repository.queuedRows);
+    },
+  });
+  const isReady = (): boolean => repository.models().length > 0;
+  const app = createInferenceApp({
+    logger,
+    registry,
+    readiness: () => ({
+      ready: isReady(),
+      checks: Object.fromEntries(repository.index().map(({ name, state, reason }) => [name, reason || state])),
+    }),
+  });
   app.get('/v1/models', () => ({
-    models: [...models.values()].map(({ name, versions }) => ({ model: name, versions })),
+    models: repository.models().map(({ name, versions }) => ({ model: name, versions })),
   }));
+  const group = processGroup({
+    statistics: () => repository.models().map(({ name, version, statistics }) => statistics.report(name, version)),
+    manage: (action: ModelAction, model) => (action === 'load' ? repository.load(model) : repository.unload(model)),
+  });
   await registerOipRoutes(app, {
-    catalog: fixedCatalog(models),
-    submit: (work) => batcher.submit(work),
-    isReady: () => true,
+    repository,
+    isReady,
     serverVersion: SERVER_VERSION,
+    statistics: () => group.statistics(),
+    manage: (action, model) => group.manage(action, model),
+    authorizeOperator: (request) => requireToken(request, operatorToken),
   });
   return {
     app,
     registry,
-    isReady: () => true,
+    isReady,
     refreshRoutes: () => Promise.resolve(),
     flush: () => Promise.resolve(),
     async close() {
       await app.close();
-      await batcher.whenIdle();
-      for (const { served } of models.values()) await served.scorer.release();
+      group.close();
+      await repository.close();
     },
   };
 }
 
-function fixedCatalog(models: ReadonlyMap<string, TensorModel>): TensorCatalog {
-  return {
-    get(name, version) {
-      const model = models.get(name);
-      if (!model) throw new SerinError('MODEL_NOT_FOUND', `unknown model '${name}'`);
-      if (version !== undefined && version !== model.version) {
-        throw new SerinError('VERSION_NOT_FOUND', `model '${name}' has no version '${version}', only ${model.version}`);
-      }
-      return model;
-    },
-  };
+/** Without a token whoever reaches the port may load and unload: plain files are served where the network is the fence. */
+function requireToken({ headers }: FastifyRequest, token: string | null): void {
+  if (token === null) return;
+  const given = /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1];
+  if (given === undefined)
+    throw new SerinError('UNAUTHENTICATED', 'loading and unloading needs the header "Authorization: Bearer <token>"');
+  const [a, b] = [Buffer.from(given), Buffer.from(token)];
+  if (a.length !== b.length || !timingSafeEqual(a, b))
+    throw new SerinError('FORBIDDEN', 'the token is not that of an operator of this server');
 }

@@ -1,0 +1,163 @@
+import './telemetry-off.ts';
+import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import { SerinError } from '../../domain/errors.ts';
+import { allocate, copyInto, type Datatype, sliceOf, type TensorData } from '../oip/datatypes.ts';
+import type { Tensor, TensorMetadata } from '../oip/model.ts';
+import { SESSION_OPTIONS } from './onnx-session.ts';
+
+/** ONNX Runtime's names of the datatypes that it takes from JavaScript. */
+const ORT_TYPES: Readonly<Record<Datatype, OrtTensor.Type>> = {
+  BOOL: 'bool',
+  UINT8: 'uint8',
+  UINT16: 'uint16',
+  UINT32: 'uint32',
+  UINT64: 'uint64',
+  INT8: 'int8',
+  INT16: 'int16',
+  INT32: 'int32',
+  INT64: 'int64',
+  FP16: 'float16',
+  FP32: 'float32',
+  FP64: 'float64',
+  BYTES: 'string',
+};
+const DATATYPES = new Map(Object.entries(ORT_TYPES).map(([datatype, type]) => [type, datatype as Datatype]));
+
+/** Any ONNX model: tensors of any datatype in and out. Runs block the event loop, so they belong into a batch. */
+export interface TensorSession {
+  readonly inputs: readonly TensorMetadata[];
+  /** Outputs that are tensors; sequences and maps (scikit-learn's ZipMap) cannot be fetched and are left out. */
+  readonly outputs: readonly TensorMetadata[];
+  /** Whether the first dimension of every tensor is the batch, of any size. */
+  readonly batched: boolean;
+  /** @throws SerinError INFERENCE_FAILED with what ONNX Runtime says */
+  run(inputs: readonly Tensor[], outputs: readonly number[]): Promise<Tensor[]>;
+  release(): Promise<void>;
+}
+
+/** @param name what messages call it @throws SerinError MODEL_FILE_INVALID */
+export async function openTensorSession(path: string, name: string): Promise<TensorSession> {
+  const session = await InferenceSession.create(path, SESSION_OPTIONS).catch((error: unknown) => {
+    throw invalid(name, `ONNX Runtime does not load it: ${messageOf(error)}`, error);
+  });
+  try {
+    const inputs = session.inputMetadata.map((input) => {
+      if (!input.isTensor) throw invalid(name, `its input "${input.name}" is no tensor`);
+      return metadataOf(input, name);
+    });
+    const outputs = session.outputMetadata.flatMap((output) => (output.isTensor ? [metadataOf(output, name)] : []));
+    if (inputs.length === 0 || outputs.length === 0)
+      throw invalid(name, `it has ${inputs.length} inputs and ${outputs.length} outputs that are tensors`);
+    const opened = sessionOf(session, name, inputs, outputs);
+    await warmUp(opened, name);
+    return opened;
+  } catch (error) {
+    await session.release();
+    throw error;
+  }
+}
+
+function sessionOf(
+  session: InferenceSession,
+  name: string,
+  inputs: readonly TensorMetadata[],
+  outputs: readonly TensorMetadata[],
+): TensorSession {
+  return {
+    inputs,
+    outputs,
+    batched: [...inputs, ...outputs].every(({ shape }) => shape[0] === -1),
+    async run(given, asked) {
+      const feeds: Record<string, OrtTensor> = {};
+      for (let i = 0; i < inputs.length; i++) {
+        const { datatype, shape, data } = given[i]!;
+        feeds[inputs[i]!.name] = new OrtTensor(ORT_TYPES[datatype], data as OrtTensor['data'] & string[], shape);
+      }
+      let results: InferenceSession.OnnxValueMapType;
+      try {
+        results = await session.run(
+          feeds,
+          asked.map((at) => outputs[at]!.name),
+        );
+      } catch (error) {
+        throw new SerinError('INFERENCE_FAILED', `${name}: ${messageOf(error)}`, { cause: error });
+      }
+      return asked.map((at) => {
+        const { name: output, datatype } = outputs[at]!;
+        const result = results[output]!;
+        return { datatype, shape: result.dims, data: result.data as TensorData };
+      });
+    },
+    release: () => session.release(),
+  };
+}
+
+/** A first run is slower than the next; and a model that cannot run at all had better say so now. */
+async function warmUp(session: TensorSession, name: string): Promise<void> {
+  const [shapes, free] = [session.inputs.map(({ shape }) => shape.map((size) => (size === -1 ? 1 : size))), 1];
+  if (session.inputs.some(({ shape }) => shape.slice(free).includes(-1))) return;
+  const inputs = session.inputs.map(({ datatype }, i) => ({
+    datatype,
+    shape: shapes[i]!,
+    data: zeros(datatype, shapes[i]!),
+  }));
+  try {
+    await session.run(
+      inputs,
+      session.outputs.map((_, i) => i),
+    );
+  } catch (error) {
+    throw invalid(name, `it loads but does not run: ${messageOf(error)}`, error);
+  }
+}
+
+function zeros(datatype: Datatype, shape: readonly number[]): TensorData {
+  const data = allocate(
+    datatype,
+    shape.reduce((product, size) => product * size, 1),
+  );
+  return Array.isArray(data) ? data.fill('') : data;
+}
+
+function metadataOf(value: InferenceSession.TensorValueMetadata, model: string): TensorMetadata {
+  const datatype = DATATYPES.get(value.type);
+  if (datatype === undefined) throw invalid(model, `"${value.name}" is of type ${value.type}, which is not served`);
+  return {
+    name: value.name,
+    datatype,
+    shape: value.shape.map((size) => (typeof size === 'number' && size >= 0 ? size : -1)),
+  };
+}
+
+/** Several requests' inputs as one batch. Shapes agree but for the first dimension. */
+export function joinBatch(requests: readonly (readonly Tensor[])[]): Tensor[] {
+  const [first] = requests;
+  if (requests.length === 1) return [...first!];
+  return first!.map(({ datatype, shape }, i) => {
+    const elements = requests.reduce((sum, inputs) => sum + inputs[i]!.data.length, 0);
+    const rows = requests.reduce((sum, inputs) => sum + inputs[i]!.shape[0]!, 0);
+    const data = allocate(datatype, elements);
+    let at = 0;
+    for (const inputs of requests) {
+      copyInto(data, inputs[i]!.data, at);
+      at += inputs[i]!.data.length;
+    }
+    return { datatype, shape: [rows, ...shape.slice(1)], data };
+  });
+}
+
+/** The outputs of `joinBatch`'s run for the request whose rows begin at `from`. */
+export function partOfBatch(outputs: readonly Tensor[], from: number, rows: number): Tensor[] {
+  return outputs.map(({ datatype, shape, data }) => {
+    const width = data.length / shape[0]!;
+    return { datatype, shape: [rows, ...shape.slice(1)], data: sliceOf(data, from * width, (from + rows) * width) };
+  });
+}
+
+function invalid(name: string, problem: string, cause?: unknown): SerinError {
+  return new SerinError('MODEL_FILE_INVALID', `${name}: ${problem}`, { cause, fields: { model: name } });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
