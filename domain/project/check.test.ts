@@ -235,8 +235,8 @@ test.each<[string, ErrorCode, RegExp, (spec: Loose) => void]>([
   ],
   [
     'a window of no length',
-    'SPEC_INVALID',
-    /windows\.24h\.lengthMicros is 0;/,
+    'BAD_DURATION',
+    /windows\.24h: a window must be longer than 0 µs, got 0/,
     (s) => (s.views[0].features[0].windows[0].lengthMicros = 0),
   ],
   [
@@ -246,10 +246,10 @@ test.each<[string, ErrorCode, RegExp, (spec: Loose) => void]>([
     (s) => (s.views[0].features[0].of = null),
   ],
   [
-    'a count of something',
+    'a rate of something',
     'SPEC_INVALID',
-    /mean_delay\.of is .*; count counts rows/,
-    (s) => (s.views[0].features[0].fn = 'count'),
+    /mean_delay\.of is .*; rate counts rows/,
+    (s) => (s.views[0].features[0].fn = 'rate'),
   ],
   [
     'a split that ends before it starts',
@@ -408,14 +408,14 @@ test.each<[string, ErrorCode, RegExp, (spec: Loose) => void]>([
   ['an alias twice', 'DUPLICATE_NAME', /alias "origin" twice/, (s) => twice(s.featureSets[0].views)],
   [
     'a feature of a set twice',
-    'DUPLICATE_NAME',
-    /"origin__mean_delay__24h" twice/,
+    'NAME_CLASH',
+    /featureSets.delays@1: two outputs are named "origin__mean_delay__24h"/,
     (s) => twice(s.featureSets[0].features),
   ],
   [
     'a feature named as a request field',
-    'DUPLICATE_NAME',
-    /request field or feature "origin" twice/,
+    'NAME_CLASH',
+    /featureSets.delays@1: two outputs are named "origin"/,
     (s) => setFeature(s, 'origin', one),
   ],
   ['a request field twice', 'DUPLICATE_NAME', /request field "origin" twice/, (s) => twice(s.featureSets[0].request)],
@@ -558,8 +558,8 @@ test.each<[string, ErrorCode, RegExp, (spec: Loose) => void]>([
   ],
   [
     'a key of another type',
-    'SPEC_INVALID',
-    /key\[0\] is "delay"; the key part airport is str, this column is i64/,
+    'KEY_TYPE_MISMATCH',
+    /key\[0\]: the key part "airport" is str and the field "delay" is i64/,
     (s) => (s.views[0].key = ['delay']),
   ],
   [

@@ -82,7 +82,5 @@ export function outputType(
 /** Whether the output is a value for every key at every instant, also one that was never seen. */
 export function isNeverNull({ fn, by, default: otherwise }: Pick<AggregateSpec, 'fn' | 'by' | 'default'>): boolean {
   if (by !== undefined || otherwise !== null) return true;
-  return (
-    fn === 'count' || fn === 'rate' || fn === 'count_distinct' || fn === 'approx_count_distinct' || fn === 'top_k'
-  );
+  return fn === 'count' || fn === 'rate' || fn === 'count_distinct' || fn === 'approx_count_distinct' || fn === 'top_k';
 }

@@ -240,10 +240,7 @@ export function approxCountDistinct<
   W extends string,
   D extends number | undefined = undefined,
   G extends By = undefined,
->(
-  of: Term,
-  options: WindowOptions<W, D, G> & { readonly exactUpTo?: number },
-): Over<W, 'i64', number, D, G> {
+>(of: Term, options: WindowOptions<W, D, G> & { readonly exactUpTo?: number }): Over<W, 'i64', number, D, G> {
   const { exactUpTo } = options;
   return aggregate('approx_count_distinct', of, options, exactUpTo === undefined ? {} : { exactUpTo });
 }

@@ -92,10 +92,7 @@ export function featureSet<
   const V extends Views,
   D extends string = never,
   F extends DerivedTerms = Readonly<Record<never, never>>,
->(
-  name: string,
-  definition: FeatureSetDefinition<R, V, D, F>,
-): FeatureSet<R, FeatureTerms<R, V, D>, RowValues<V, F>> {
+>(name: string, definition: FeatureSetDefinition<R, V, D, F>): FeatureSet<R, FeatureTerms<R, V, D>, RowValues<V, F>> {
   const { version, description, request } = definition;
   const uses = Object.entries<PickedView<never, unknown>>(definition.views);
   const derived = Object.entries<(row: FeatureTerms<R, V, D>) => Numeric | Condition>(definition.derived ?? {});
