@@ -138,7 +138,7 @@ function endingSql(choice: Choice): string[] {
       GROUP BY q.idx)`,
     `${name} AS (
       SELECT idx, found.place.event_at AS event_at, found.op AS op${slots.map((slot) => `, found.${slotColumn(slot)} AS ${slotColumn(slot)}`).join('')} FROM (
-        SELECT q.idx, CASE WHEN looked.found IS NULL OR looked.found.place < ${place} THEN ${row} ELSE looked.found END AS found FROM q
+        SELECT q.idx, CASE WHEN looked.found IS NULL OR (f.vis IS NOT NULL AND looked.found.place < ${place}) THEN ${row} ELSE looked.found END AS found FROM q
         ASOF LEFT JOIN ${name}_lasting f ON ${sameKeySql(keys)} AND q.cut >= f.vis
         LEFT JOIN ${name}_looked looked ON q.idx = looked.idx))`,
   ];

@@ -9,6 +9,7 @@ import {
   type SpineRelation,
   type ViewQuestion,
 } from '../../../features/offline/sql/answer-spine.ts';
+import type { LogRelation } from '../../../features/offline/sql/fact-table.ts';
 import { isLatestOnly } from '../../../features/offline/sql/latest-sql.ts';
 import { createTypedTable } from '../../../features/offline/sql/typed-table.ts';
 import type { World, WorldSource } from './case-specs.ts';
@@ -91,12 +92,12 @@ function spineColumn(column: number): string {
 }
 
 /** The columns of a log stand beside those of the source, whose names (`k0`, `c0`, `op`) they cannot take. */
-function logOf({ identity, keyColumns }: WorldSource, table: string) {
+function logOf({ spec, identity, keyColumns }: WorldSource, table: string): LogRelation {
   const key = ['event_at', ...keyColumns].join(', ');
   return {
     sql: table,
     identity: identity === 'append' ? null : identity === 'row_id' ? '"row"' : `ROW(${key})`,
-    op: 'operation',
+    op: spec.operation === undefined ? null : 'operation',
   };
 }
 
