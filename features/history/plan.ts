@@ -5,6 +5,7 @@
  */
 import type { ColumnType } from '../../domain/project/expression.ts';
 import type { AggregateFunction, KeyPart } from '../../domain/project/spec.ts';
+import type { Aggregate } from './aggregates.ts';
 import type { Datum } from './fact.ts';
 import type { Instant } from './instant.ts';
 
@@ -50,7 +51,27 @@ export interface HistoryOutput {
   readonly default: Datum;
 }
 
+/**
+ * What makes facts of one key versions of one row: nothing; their `eventAt` (the event's id is its key and time); their
+ * `identity`. Only rows of the last kind can move, to another time or key: they come through `row-index.ts`.
+ */
 export type Identity = 'append' | 'key_event' | 'row_id';
+
+/** Accumulators of all windows with one hop (null: of all of the past, up to `offset` before the cut), kept instead of facts. */
+export interface TileSet {
+  readonly hop: number | null;
+  readonly offset: Instant;
+  /** The longest window; null for all of the past. */
+  readonly length: Instant | null;
+  /** Outputs that need an accumulator of their own; others of the set read the same one. */
+  readonly fields: readonly number[];
+}
+
+/** Where an output's accumulators are. */
+export interface TileField {
+  readonly set: number;
+  readonly field: number;
+}
 
 export interface HistoryPlan {
   /** `name@version` */
@@ -66,8 +87,21 @@ export interface HistoryPlan {
   readonly ttl: Instant | null;
   readonly slots: readonly Slot[];
   readonly outputs: readonly HistoryOutput[];
+  /** One per output. */
+  readonly aggregates: readonly Aggregate[];
+  /** Rows are never corrected, retracted or ended by a tombstone. */
+  readonly appendOnly: boolean;
+  /** Only of append-only views. */
+  readonly tileSets: readonly TileSet[];
+  /** One per output; null: read from facts. */
+  readonly tileFields: readonly (TileField | null)[];
+  /** Positions of the `latest` outputs. */
+  readonly latest: readonly number[];
   /** Facts with `eventAt ≤ cut − horizon` are in no window and no TTL at `cut`; null: there is no such instant. */
   readonly horizon: Instant | null;
+  /** The same for windows alone, and for windows that are read from facts; 0: there are none. */
+  readonly windowReach: Instant | null;
+  readonly factReach: Instant | null;
   /** Says how state is laid out; stored with it, so that bytes of another plan are refused. */
   readonly layout: number;
 }

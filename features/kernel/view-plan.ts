@@ -29,6 +29,7 @@ import type {
   SourceSpec,
 } from '../../domain/project/spec.ts';
 import { versioned } from '../../domain/project/spec.ts';
+import { fingerprint } from './fingerprint.ts';
 
 /**
  * Fractions of an `f64` sum are kept as multiples of 2^-32 (2.3e-10, rounded to nearest): sums of up to 2^21 events in a
@@ -172,7 +173,9 @@ export function compileView(view: FeatureViewSpec, source: SourceSpec, entity: E
 }
 
 function needsHistory(view: FeatureViewSpec, { name, fn }: AggregateSpec): RangeError {
-  return new RangeError(`${versioned(view)}: "${name}" (${fn}) cannot be kept in tiles; compile the view for the history kernel`);
+  return new RangeError(
+    `${versioned(view)}: "${name}" (${fn}) cannot be kept in tiles; compile the view for the history kernel`,
+  );
 }
 
 class TileSetBuilder {
@@ -293,13 +296,12 @@ function isNeverNull(of: Expression, types: ReadonlyMap<string, ColumnType>, req
   }
 }
 
-/** FNV-1a (32 bits) over everything that decides how state bytes are read. */
+/** Over everything that decides how state bytes are read. */
 function layoutNumber(sets: readonly TileSetPlan[], measureCount: number): number {
-  const text = canonicalJson({
-    measureCount,
-    sets: sets.map((set) => [set.hopMicros, set.lengthMicros, [...set.ops], [...set.measures]]),
-  });
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return hash >>> 0;
+  return fingerprint(
+    canonicalJson({
+      measureCount,
+      sets: sets.map((set) => [set.hopMicros, set.lengthMicros, [...set.ops], [...set.measures]]),
+    }),
+  );
 }

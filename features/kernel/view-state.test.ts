@@ -99,7 +99,8 @@ function valuesOf(plan: ViewPlan, state: ViewState, asOf: number): (number | nul
 /** The definition, read off WindowSpec and AggregateSpec, over all events. */
 function naive(features: readonly AggregateSpec[], rides: readonly Ride[], asOf: number): (number | null)[] {
   return features.flatMap(({ fn, of, where, windows, default: fallback }) =>
-    windows.map(({ lengthMicros, hopMicros }) => {
+    windows.map(({ lengthMicros: length, hopMicros }) => {
+      const lengthMicros = length!;
       const start =
         hopMicros === null ? asOf - lengthMicros : Math.floor((asOf - lengthMicros) / hopMicros) * hopMicros;
       const values = rides
@@ -108,7 +109,7 @@ function naive(features: readonly AggregateSpec[], rides: readonly Ride[], asOf:
         .map((ride) => (of === null ? 1 : compileExpression(of)(ride.row)))
         .filter((value) => value !== null && (typeof value === 'boolean' || Number.isFinite(value)))
         .map((value) => Number(value) + 0);
-      return aggregateOf(fn, values) ?? fallback;
+      return aggregateOf(fn, values) ?? (fallback as number | null);
     }),
   );
 }

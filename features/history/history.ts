@@ -1,0 +1,358 @@
+/**
+ * The history of one key of one view: the facts that reads at or after its fold point can need, whatever order they came in.
+ *
+ * What is read depends on the set of facts alone, and so do the encoded bytes, with the fold point. Two things are asked of
+ * whoever adds facts. A fact that has been folded into tiles must not come again (the store's cursor sees to it; one that
+ * is still there is recognised by its sequence). And rows that can move (identity `row_id`) come through `routeVersion` of
+ * `row-index.ts`, which repeats newer versions when an older one is late: so folding may forget rows that are over.
+ *
+ * How much is kept, at most: an append-only view keeps the facts in its exact windows, one fact for each `latest` output
+ * and a tile for each hop; a view with corrections every row within its windows and TTL (without a TTL, or with a window
+ * over all of the past: every row there is), and the newest `EXPIRED_KEPT` rows beyond, so that `expired` is told from
+ * `not_found` unless that many expired rows are all retracted.
+ */
+import type { FeatureStatus } from '../kernel/view-state.ts';
+import { type Accumulator, Groups } from './aggregates.ts';
+import type { Datum, Fact, FactKind } from './fact.ts';
+import { type Instant, minus } from './instant.ts';
+import type { HistoryOutput, HistoryPlan, OutputValue, TileSet } from './plan.ts';
+import { pruneFacts, pruneTombstones } from './pruning.ts';
+import {
+  cutOf,
+  eachLive,
+  insertByKnowledge,
+  insertByPosition,
+  type StoredRows,
+  takesPart,
+  tileStart,
+  tombstoneInForce,
+  windowAt,
+} from './selection.ts';
+
+/** Tiles of one set by their start (one of no start for all of the past), each with one accumulator per field. */
+export interface TileRun {
+  readonly starts: Instant[];
+  readonly accumulators: Accumulator[][];
+}
+
+export class KeyHistory implements StoredRows {
+  /** Null: nothing has been folded. */
+  foldedAt: Instant | null = null;
+  facts: Fact[] = [];
+  tombstones: Fact[] = [];
+  readonly tiles: TileRun[];
+  /** The newest `eventAt` in tiles. */
+  newestTiled: Instant | null = null;
+  /** Facts that are over have been dropped, as of the fold point. */
+  settled = true;
+  #versions: Map<string, Fact[]> | null = null;
+
+  constructor(tileSets: number) {
+    this.tiles = Array.from({ length: tileSets }, () => ({ starts: [], accumulators: [] }));
+  }
+
+  versionsOf(identity: string): readonly Fact[] {
+    return this.#rows().get(identity) ?? [];
+  }
+
+  /** A version of a row that can move. The same version as a row and as a mark of its having moved is the row. */
+  addVersion(fact: Fact): void {
+    const rows = this.#rows();
+    const versions = rows.get(fact.identity!);
+    if (!versions) rows.set(fact.identity!, [fact]);
+    else if (!insertByKnowledge(versions, fact)) {
+      const same = versions.findIndex(({ seq }) => seq === fact.seq);
+      if (versions[same]!.kind === fact.kind || fact.kind !== 'put') return;
+      this.facts.splice(this.facts.indexOf(versions[same]!), 1);
+      versions[same] = fact;
+    }
+    insertByPosition(this.facts, fact);
+  }
+
+  replaceFacts(facts: Fact[]): void {
+    this.facts = facts;
+    this.#versions = null;
+  }
+
+  #rows(): Map<string, Fact[]> {
+    if (this.#versions) return this.#versions;
+    this.#versions = new Map();
+    for (const fact of this.facts) {
+      const versions = this.#versions.get(fact.identity!);
+      if (versions) insertByKnowledge(versions, fact);
+      else this.#versions.set(fact.identity!, [fact]);
+    }
+    return this.#versions;
+  }
+}
+
+export interface HistoryRead {
+  /** In the order of `plan.outputs`, the default in place of null. */
+  readonly values: OutputValue[];
+  /**
+   * Before the default. `latest`: `present`, `null`, `expired`, `deleted` or `not_found`. Aggregates: `present`, `null`, or
+   * `not_found` when no live row is within the reach of the view's windows, whatever their conditions.
+   */
+  readonly statuses: FeatureStatus[];
+  /** Whether the value is the default. */
+  readonly defaulted: boolean[];
+  /** µs from `asOf` back to the row of a `latest` value (expired ones too); for aggregates to the key's newest row in reach. */
+  readonly ages: (Instant | null)[];
+}
+
+export function createHistory(plan: HistoryPlan): KeyHistory {
+  return new KeyHistory(plan.tileSets.length);
+}
+
+/** Empties a history, for replays that go through one key after the other. */
+export function resetHistory(history: KeyHistory): void {
+  history.foldedAt = history.newestTiled = null;
+  history.replaceFacts([]);
+  history.tombstones = [];
+  history.settled = true;
+  for (const { starts, accumulators } of history.tiles) starts.length = accumulators.length = 0;
+}
+
+/** A row of the view's source as a fact. @param row source columns, whole numbers and instants in the form of `Instant` */
+export function factOf(
+  plan: HistoryPlan,
+  row: Readonly<Record<string, Datum>>,
+  at: { kind: FactKind; eventAt: Instant; availableAt: Instant; seq: number; identity: string | null },
+): Fact {
+  const { kind, eventAt, availableAt, seq } = at;
+  return {
+    kind,
+    // where rows can move, a retract is about the row whatever its time
+    eventAt: kind === 'retract' && plan.identity === 'row_id' ? availableAt : eventAt,
+    availableAt,
+    seq,
+    identity: plan.identity === 'row_id' && kind !== 'tombstone' ? at.identity : null,
+    values: kind === 'put' ? plan.slots.map((slot) => slot.read(row)) : NO_VALUES,
+  };
+}
+
+const NO_VALUES: readonly Datum[] = [];
+
+/** The mark of a row's version that is elsewhere (`routeVersion`): from then on the row is not here. */
+export function markerOf(identity: string, { availableAt, seq }: Pick<Fact, 'availableAt' | 'seq'>): Fact {
+  return { kind: 'retract', eventAt: availableAt, availableAt, seq, identity, values: NO_VALUES };
+}
+
+/** Takes in one fact. @throws RangeError for a fact that the view's source cannot have */
+export function addFact(plan: HistoryPlan, history: KeyHistory, fact: Fact): void {
+  if (fact.kind === 'tombstone') {
+    if (plan.appendOnly) throw new RangeError(`${plan.id}: its source has no tombstones`);
+    if (insertByPosition(history.tombstones, fact)) history.settled = false;
+    return;
+  }
+  if (plan.identity === 'row_id') {
+    if (fact.identity === null) throw new RangeError(`${plan.id}: rows that can move have an identity`);
+    history.addVersion(
+      fact.kind === 'retract' && fact.eventAt !== fact.availableAt ? { ...fact, eventAt: fact.availableAt } : fact,
+    );
+    history.settled = false;
+    return;
+  }
+  if (fact.kind === 'retract' && plan.identity === 'append')
+    throw new RangeError(`${plan.id}: its source has no retracts`);
+  if (!insertByPosition(history.facts, fact)) return;
+  history.settled = false;
+  if (history.foldedAt === null) return;
+  const foldedCut = cutOf(plan, history.foldedAt);
+  plan.tileSets.forEach((set, i) => {
+    if (isTiled(set, fact, foldedCut)) addToTile(plan, history, i, fact);
+  });
+}
+
+/** Moves the fold point to `at`, never back: what no read at `asOf ≥ at` can need is dropped. */
+export function foldHistory(plan: HistoryPlan, history: KeyHistory, at: Instant): void {
+  if (history.foldedAt !== null && at <= history.foldedAt) return;
+  const before = history.foldedAt === null ? null : cutOf(plan, history.foldedAt);
+  const now = cutOf(plan, at);
+  plan.tileSets.forEach((set, i) => {
+    for (const fact of history.facts) {
+      if (fact.eventAt > now) break;
+      if (isTiled(set, fact, now) && (before === null || !isTiled(set, fact, before)))
+        addToTile(plan, history, i, fact);
+    }
+  });
+  history.foldedAt = at;
+  history.settled = false;
+  settle(plan, history);
+}
+
+/** Drops what is over as of the fold point; facts that came since may have been. */
+export function settle(plan: HistoryPlan, history: KeyHistory): void {
+  if (history.settled || history.foldedAt === null) return;
+  const cut = cutOf(plan, history.foldedAt);
+  pruneTombstones(plan, history, cut);
+  pruneFacts(plan, history, cut);
+  plan.tileSets.forEach((set, i) => {
+    if (set.length === null) return;
+    const { start } = windowAt({ length: set.length, hop: set.hop, offset: set.offset }, cut);
+    const { starts, accumulators } = history.tiles[i]!;
+    let over = 0;
+    while (over < starts.length && starts[over]! < start!) over++;
+    starts.splice(0, over);
+    accumulators.splice(0, over);
+  });
+  if (history.newestTiled !== null && !isWithin(history.newestTiled, plan.windowReach, cut)) history.newestTiled = null;
+  history.settled = true;
+}
+
+/** Whether nothing is left that a read at `asOf ≥ at` could see, which then is what a key without history gives. */
+export function isSpentHistory(plan: HistoryPlan, history: KeyHistory, at: Instant): boolean {
+  settle(plan, history);
+  if (history.facts.length > 0 || history.tombstones.length > 0) return false;
+  if (history.newestTiled === null) return true;
+  return !isWithin(history.newestTiled, plan.windowReach, cutOf(plan, at));
+}
+
+/**
+ * The outputs at `asOf`.
+ * @param history   null: a key that has never been seen, or a null key
+ * @param knownSeq  only what had been stored up to this sequence; for histories that have not been folded
+ * @throws RangeError for `asOf` before the fold point
+ */
+export function readHistory(
+  plan: HistoryPlan,
+  history: KeyHistory | null,
+  asOf: Instant,
+  knownSeq: number = Infinity,
+): HistoryRead {
+  const { outputs } = plan;
+  const count = outputs.length;
+  const read: HistoryRead = {
+    values: new Array<OutputValue>(count).fill(null),
+    statuses: new Array<FeatureStatus>(count).fill('not_found'),
+    defaulted: new Array<boolean>(count).fill(false),
+    ages: new Array<Instant | null>(count).fill(null),
+  };
+  const cut = cutOf(plan, asOf);
+  if (history === null) readWindows(plan, null, [], cut, asOf, read);
+  else {
+    if (history.foldedAt !== null && asOf < history.foldedAt) {
+      throw new RangeError(`${plan.id}: asOf ${asOf} lies before the fold point ${history.foldedAt}`);
+    }
+    const ender = tombstoneInForce(history.tombstones, cut, knownSeq);
+    if (ender !== null) for (const output of plan.latest) read.statuses[output] = 'deleted';
+    let wanted = plan.latest;
+    const inReach: Fact[] = [];
+    const hasWindows = plan.latest.length < count;
+    eachLive(plan, history, cut, knownSeq, ender, (fact) => {
+      const reached = hasWindows && isWithin(fact.eventAt, plan.windowReach, cut);
+      if (reached) inReach.push(fact);
+      if (wanted.length > 0) {
+        wanted = wanted.filter((output) => !readLatest(plan, output, fact, asOf, read));
+      }
+      return reached || wanted.length > 0;
+    });
+    if (hasWindows) readWindows(plan, history, inReach, cut, asOf, read);
+  }
+  for (let i = 0; i < count; i++) {
+    const fallback = outputs[i]!.default;
+    if (read.values[i] !== null || fallback === null) continue;
+    read.values[i] = fallback;
+    read.defaulted[i] = true;
+  }
+  return read;
+}
+
+/** True when this live row is the output's. */
+function readLatest(plan: HistoryPlan, output: number, fact: Fact, asOf: Instant, read: HistoryRead): boolean {
+  const of = plan.outputs[output]!;
+  if (!takesPart(of, fact)) return false;
+  const age = minus(asOf, fact.eventAt);
+  const value = fact.values[of.slot]!;
+  const expired = plan.ttl !== null && age > plan.ttl;
+  read.ages[output] = age;
+  read.statuses[output] = expired ? 'expired' : value === null ? 'null' : 'present';
+  if (!expired) read.values[output] = value;
+  return true;
+}
+
+/** @param inReach live rows, the newest first */
+function readWindows(
+  plan: HistoryPlan,
+  history: KeyHistory | null,
+  inReach: readonly Fact[],
+  cut: Instant,
+  asOf: Instant,
+  read: HistoryRead,
+): void {
+  const foldedCut = history === null || history.foldedAt === null ? null : cutOf(plan, history.foldedAt);
+  let newest = inReach[0]?.eventAt ?? null;
+  const tiled = history?.newestTiled ?? null;
+  if (tiled !== null && isWithin(tiled, plan.windowReach, cut) && (newest === null || tiled > newest)) newest = tiled;
+  for (let i = 0; i < plan.outputs.length; i++) {
+    const output = plan.outputs[i]!;
+    if (output.over === null) continue;
+    const { start, end } = windowAt(output.over, cut);
+    const field = plan.tileFields[i] ?? null;
+    const accumulator = plan.aggregates[i]!.create();
+    if (field === null || history === null) {
+      addRows(output, inReach, accumulator, start, end, null, null);
+    } else {
+      const { starts, accumulators } = history.tiles[field.set]!;
+      for (let t = starts.length - 1; t >= 0 && (start === null || starts[t]! >= start); t--) {
+        accumulator.merge(accumulators[t]![field.field]!);
+      }
+      addRows(output, inReach, accumulator, start, end, plan.tileSets[field.set]!, foldedCut);
+    }
+    const value = accumulator.result(output);
+    read.values[i] = value;
+    read.ages[i] = newest === null ? null : minus(asOf, newest);
+    if (newest !== null) read.statuses[i] = value === null ? 'null' : 'present';
+  }
+}
+
+function addRows(
+  output: HistoryOutput,
+  newestFirst: readonly Fact[],
+  accumulator: Accumulator,
+  start: Instant | null,
+  end: Instant,
+  tiledIn: TileSet | null,
+  foldedCut: Instant | null,
+): void {
+  for (const fact of newestFirst) {
+    if (fact.eventAt > end) continue;
+    if (start !== null && fact.eventAt <= start) return;
+    if (tiledIn !== null && foldedCut !== null && isTiled(tiledIn, fact, foldedCut)) continue;
+    addRow(output, accumulator, fact);
+  }
+}
+
+function addRow(output: HistoryOutput, accumulator: Accumulator, fact: Fact): void {
+  if (!takesPart(output, fact)) return;
+  const into = accumulator instanceof Groups ? accumulator.group(fact.values[output.by]!) : accumulator;
+  into.add(output.slot < 0 ? true : fact.values[output.slot]!, fact);
+}
+
+/** Whether a fact is in the tiles of a history that was folded at that cut. */
+function isTiled({ offset }: TileSet, fact: Fact, foldedCut: Instant): boolean {
+  return fact.availableAt <= foldedCut && fact.eventAt <= minus(foldedCut, offset);
+}
+
+function addToTile(plan: HistoryPlan, history: KeyHistory, set: number, fact: Fact): void {
+  const { hop, fields } = plan.tileSets[set]!;
+  const { starts, accumulators } = history.tiles[set]!;
+  const start = hop === null ? 0 : tileStart(fact.eventAt, hop);
+  let at = starts.length;
+  while (at > 0 && starts[at - 1]! >= start) at--;
+  if (starts[at] !== start) {
+    starts.splice(at, 0, start);
+    accumulators.splice(
+      at,
+      0,
+      fields.map((output) => plan.aggregates[output]!.create()),
+    );
+  }
+  fields.forEach((output, field) => addRow(plan.outputs[output]!, accumulators[at]![field]!, fact));
+  if (history.newestTiled === null || fact.eventAt > history.newestTiled) history.newestTiled = fact.eventAt;
+}
+
+/** Whether an instant is less than a reach before the cut; a reach of null is without end, one of 0 empty. */
+function isWithin(at: Instant, reach: Instant | null, cut: Instant): boolean {
+  return reach === null || at > minus(cut, reach);
+}

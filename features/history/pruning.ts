@@ -1,0 +1,108 @@
+/** What a history may forget: rows that no read at or after the cut can use, whatever facts are still to come. */
+import type { Fact } from './fact.ts';
+import type { KeyHistory } from './history.ts';
+import { type Instant, minus } from './instant.ts';
+import { comparePositions } from './order.ts';
+import type { HistoryPlan, TileSet } from './plan.ts';
+import { standingOf, takesPart, tombstoneInForce } from './selection.ts';
+
+/** Rows of a view with corrections that are kept beyond its windows and TTL, to tell `expired` from `not_found`. */
+export const EXPIRED_KEPT = 64;
+
+/** Of the tombstones in force only the greatest matters. One that only ends rows out of reach does not, but for the status of `latest`. */
+export function pruneTombstones(plan: HistoryPlan, history: KeyHistory, cut: Instant): void {
+  const greatest = tombstoneInForce(history.tombstones, cut);
+  if (greatest === null) return;
+  const over = plan.latest.length === 0 && isBeyond(greatest.eventAt, plan.horizon, cut);
+  history.tombstones = history.tombstones.filter(
+    (tombstone) =>
+      (tombstone === greatest && !over) ||
+      tombstone.eventAt > cut ||
+      (tombstone.availableAt > cut && comparePositions(tombstone, greatest) > 0),
+  );
+}
+
+export function pruneFacts(plan: HistoryPlan, history: KeyHistory, cut: Instant): void {
+  const ender = tombstoneInForce(history.tombstones, cut);
+  const kept =
+    plan.identity === 'append'
+      ? appended(plan, history.facts, cut, ender)
+      : plan.identity === 'key_event'
+        ? corrected(plan, history.facts, cut, ender)
+        : moving(plan, history, cut, ender);
+  if (kept.length < history.facts.length) history.replaceFacts(kept);
+}
+
+/**
+ * Rows by themselves: those in windows that are not kept in tiles (or not yet), and for each `latest` output the greatest
+ * row that it could show now, with those above it that are still to be seen. What ends that row ends all below it.
+ */
+function appended(plan: HistoryPlan, facts: readonly Fact[], cut: Instant, ender: Fact | null): Fact[] {
+  const kept: Fact[] = [];
+  let wanted = plan.latest;
+  for (let i = facts.length - 1; i >= 0; i--) {
+    const fact = facts[i]!;
+    if (ender !== null && comparePositions(fact, ender) < 0) break;
+    const candidateOf = wanted.filter((output) => takesPart(plan.outputs[output]!, fact));
+    const isSeen = fact.eventAt <= cut && fact.availableAt <= cut;
+    if (isSeen && candidateOf.length > 0) wanted = wanted.filter((output) => !candidateOf.includes(output));
+    if (
+      candidateOf.length > 0 ||
+      !isBeyond(fact.eventAt, plan.factReach, cut) ||
+      plan.tileSets.some((set) => isToBeTiled(set, fact, cut))
+    ) {
+      kept.push(fact);
+    }
+  }
+  return kept.toReversed();
+}
+
+/** Versions that share their time: of those known the last, unless all of the row is over. */
+function corrected(plan: HistoryPlan, facts: readonly Fact[], cut: Instant, ender: Fact | null): Fact[] {
+  const kept: Fact[] = [];
+  let decided: Instant | null = null;
+  let beyond = 0;
+  let last: Instant | null = null;
+  for (let i = facts.length - 1; i >= 0; i--) {
+    const fact = facts[i]!;
+    if (ender !== null && comparePositions(fact, ender) < 0) break;
+    if (fact.availableAt <= cut) {
+      if (fact.eventAt === decided) continue;
+      decided = fact.eventAt;
+    }
+    if (isBeyond(fact.eventAt, plan.horizon, cut)) {
+      if (plan.latest.length === 0) break;
+      if (fact.eventAt !== last && ++beyond > EXPIRED_KEPT) break;
+      last = fact.eventAt;
+    }
+    kept.push(fact);
+  }
+  return kept.toReversed();
+}
+
+/** Versions that may differ in time: what is not known yet, and of what is known the standing rows that are not over. */
+function moving(plan: HistoryPlan, history: KeyHistory, cut: Instant, ender: Fact | null): Fact[] {
+  const kept: Fact[] = [];
+  let beyond = 0;
+  for (let i = history.facts.length - 1; i >= 0; i--) {
+    const fact = history.facts[i]!;
+    if (fact.availableAt <= cut) {
+      if (fact.kind === 'retract' || (ender !== null && comparePositions(fact, ender) < 0)) continue;
+      if (standingOf(history.versionsOf(fact.identity!), cut, Infinity) !== fact) continue;
+      if (isBeyond(fact.eventAt, plan.horizon, cut) && (plan.latest.length === 0 || ++beyond > EXPIRED_KEPT)) continue;
+    }
+    kept.push(fact);
+  }
+  return kept.toReversed();
+}
+
+/** Whether a fact will enter a set's tiles later, and not in vain. */
+function isToBeTiled({ length, hop, offset }: TileSet, fact: Fact, cut: Instant): boolean {
+  if (fact.availableAt <= cut && fact.eventAt <= minus(cut, offset)) return false;
+  return length === null || fact.eventAt > minus(minus(minus(cut, offset), length), hop ?? 0);
+}
+
+/** Whether no window or TTL of that reach gets to an instant any more. */
+function isBeyond(at: Instant, reach: Instant | null, cut: Instant): boolean {
+  return reach !== null && at <= minus(cut, reach);
+}
