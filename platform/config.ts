@@ -111,6 +111,13 @@ export const CONFIG_SCHEMA = Type.Object({
     description: 'Port the inference tier listens on; 0 takes a free one.',
     default: 8081,
   }),
+  inferenceGrpcPort: Type.Integer({
+    minimum: -1,
+    maximum: 65_535,
+    env: 'SERIN_INFERENCE_GRPC_PORT',
+    description: 'Port for the Open Inference Protocol over gRPC; 0 takes a free one, -1 none.',
+    default: -1,
+  }),
   inferenceUrl: url('http|https', {
     env: 'SERIN_INFERENCE_URL',
     description: 'Where clients reach the inference tier.',

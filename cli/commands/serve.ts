@@ -12,6 +12,7 @@ interface ServeOptions extends GlobalOptions {
   readonly host: string;
   readonly port: string;
   readonly processes: string;
+  readonly grpcPort?: string;
 }
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
@@ -24,6 +25,7 @@ export function register(program: Command, { action }: CliContext): void {
     .argument('<name=file.onnx...>', 'the models, by the name that clients ask for')
     .option('--host <address>', 'address to listen on', '127.0.0.1')
     .option('--port <port>', 'port to listen on; 0 takes a free one', '8090')
+    .option('--grpc-port <port>', 'port for the protocol over gRPC; none when left out')
     .option('--processes <n>', 'serving processes behind the one port, about one a core', '1')
     .addHelpText(
       'after',
@@ -45,23 +47,31 @@ async function serve(output: Output, options: ServeOptions, args: readonly strin
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw invalid(twice, 'a model name is given once');
   const config = loadConfig();
-  const child = fork(INFERENCE, models.flatMap(({ name, path }) => ['--model', `${name}=${path}`]), {
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    env: {
-      ...inheritedEnvironment(),
-      SERIN_INFERENCE_HOST: options.host,
-      SERIN_INFERENCE_PORT: String(whole(options.port, '--port', 0, 65_535)),
-      SERIN_INFERENCE_PROCESSES: String(whole(options.processes, '--processes', 1, 256)),
-      ...(!config.given.has('SERIN_METRICS_PORT') && { SERIN_METRICS_PORT: '0' }),
-      ...(!config.given.has('SERIN_LOG_LEVEL') && { SERIN_LOG_LEVEL: 'warn' }),
+  const child = fork(
+    INFERENCE,
+    models.flatMap(({ name, path }) => ['--model', `${name}=${path}`]),
+    {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      env: {
+        ...inheritedEnvironment(),
+        SERIN_INFERENCE_HOST: options.host,
+        SERIN_INFERENCE_PORT: String(whole(options.port, '--port', 0, 65_535)),
+        SERIN_INFERENCE_PROCESSES: String(whole(options.processes, '--processes', 1, 256)),
+        ...(options.grpcPort !== undefined && {
+          SERIN_INFERENCE_GRPC_PORT: String(whole(options.grpcPort, '--grpc-port', 1, 65_535)),
+        }),
+        ...(!config.given.has('SERIN_METRICS_PORT') && { SERIN_METRICS_PORT: '0' }),
+        ...(!config.given.has('SERIN_LOG_LEVEL') && { SERIN_LOG_LEVEL: 'warn' }),
+      },
     },
-  });
+  );
   child.on('message', (message: { type?: string; url?: string; metricsUrl?: string }) => {
     if (message.type !== 'listening' || message.url === undefined) return;
     print(output, { url: message.url, metricsUrl: message.metricsUrl, models: names }, ({ url, metricsUrl }) =>
       [
         `serving ${names.join(', ')} at ${url}/v2`,
         ...names.map((name) => `  POST ${url}/v2/models/${name}/infer`),
+        ...(options.grpcPort === undefined ? [] : [`  gRPC    ${options.host}:${options.grpcPort}`]),
         `  metrics ${metricsUrl}/metrics    Ctrl-C ends it`,
       ].join('\n'),
     );

@@ -3,7 +3,15 @@
  * the model it is for. Whatever a client does wrong is a refusal that names the tensor and the rule.
  */
 import { SerinError } from '../../domain/errors.ts';
-import { bytesPerElement, type Datatype, isDatatype, readBinaryData, readJsonData } from './datatypes.ts';
+import {
+  bytesPerElement,
+  type Datatype,
+  isDatatype,
+  type JsonReading,
+  readBinaryData,
+  readJsonData,
+  type TensorData,
+} from './datatypes.ts';
 import type { Tensor, TensorMetadata, TensorModel } from './model.ts';
 
 export interface InferRequest {
@@ -80,57 +88,85 @@ class BinaryData {
   }
 }
 
-function readInputs(inputs: readonly unknown[], model: TensorModel, binaryData: BinaryData | null): Tensor[] {
-  if (inputs.length !== model.inputs.length) {
-    throw refusal(`expected ${model.inputs.length} inputs but got ${inputs.length} inputs for model '${model.name}'`);
+/** An input as a protocol brought it, before it is known to fit. */
+export interface GivenInput {
+  readonly name: unknown;
+  readonly datatype: unknown;
+  readonly shape: unknown;
+  /** Reads the elements once type and shape are known to be right. */
+  data(datatype: Datatype, shape: readonly number[], elements: number): TensorData;
+}
+
+/**
+ * The inputs of a request in the model's order. `data` is called in the order they were given, since binary data lies so.
+ * @throws SerinError INPUT_INVALID
+ */
+export function matchInputs(given: readonly GivenInput[], model: TensorModel): Tensor[] {
+  if (given.length !== model.inputs.length) {
+    throw refusal(`expected ${model.inputs.length} inputs but got ${given.length} inputs for model '${model.name}'`);
   }
   const tensors = new Array<Tensor | undefined>(model.inputs.length);
-  for (const input of inputs) {
-    if (!isObject(input)) throw refusal('an input must be an object');
-    const { name } = input;
-    const at = model.inputs.findIndex((each) => each.name === name);
+  for (const input of given) {
+    const at = model.inputs.findIndex((each) => each.name === input.name);
     if (at < 0) {
       throw refusal(
-        `unexpected inference input ${JSON.stringify(name) ?? 'without a name'} for model '${model.name}', which takes ${model.inputs.map((each) => `'${each.name}'`).join(', ')}`,
+        `unexpected inference input ${JSON.stringify(input.name) ?? 'without a name'} for model '${model.name}', which takes ${model.inputs.map((each) => `'${each.name}'`).join(', ')}`,
       );
     }
-    if (tensors[at] !== undefined) throw refusal(`input '${model.inputs[at]!.name}' is given twice`);
-    tensors[at] = readInput(input, model.inputs[at]!, model.name, binaryData);
+    const expected = model.inputs[at]!;
+    if (tensors[at] !== undefined) throw refusal(`input '${expected.name}' is given twice`);
+    checkDatatype(input.datatype, expected, model.name);
+    const elements = checkShape(input.shape, expected, model.name);
+    const shape = input.shape as number[];
+    tensors[at] = { datatype: expected.datatype, shape, data: input.data(expected.datatype, shape, elements) };
   }
   return tensors as Tensor[];
 }
 
-function readInput(
-  { shape, datatype, data, parameters }: Members,
-  expected: TensorMetadata,
-  model: string,
-  binaryData: BinaryData | null,
-): Tensor {
-  const { name } = expected;
+function checkDatatype(datatype: unknown, expected: TensorMetadata, model: string): void {
   if (!isDatatype(datatype)) {
-    throw refusal(`input '${name}' has datatype ${JSON.stringify(datatype) ?? 'none'}, expected ${expected.datatype}`);
+    throw refusal(
+      `input '${expected.name}' has datatype ${JSON.stringify(datatype) ?? 'none'}, expected ${expected.datatype}`,
+    );
   }
   if (datatype !== expected.datatype) {
     throw refusal(
-      `inference input '${name}' data-type is '${datatype}', but model '${model}' expects '${expected.datatype}'`,
+      `inference input '${expected.name}' data-type is '${datatype}', but model '${model}' expects '${expected.datatype}'`,
     );
   }
-  const elements = checkShape(shape, expected, model);
+}
+
+function readInputs(inputs: readonly unknown[], model: TensorModel, binaryData: BinaryData | null): Tensor[] {
+  const given = inputs.map((input): GivenInput => {
+    if (!isObject(input)) throw refusal('an input must be an object');
+    const { name, datatype, shape } = input;
+    return {
+      name,
+      datatype,
+      shape,
+      data: (type, sizes, elements) =>
+        readData(input, { name: name as string, datatype: type, shape: sizes, elements }, binaryData),
+    };
+  });
+  return matchInputs(given, model);
+}
+
+function readData(
+  { data, parameters }: Members,
+  reading: Omit<JsonReading, 'nullIsNaN'>,
+  binaryData: BinaryData | null,
+): TensorData {
+  const { name } = reading;
   const given = readParameters(parameters, `input '${name}'`);
   const size = given['binary_data_size'];
-  if (size === undefined) {
-    const nullIsNaN = given['null_is_nan'] === true;
-    const reading = { name, datatype, elements, shape: shape as number[], nullIsNaN };
-    return { datatype, shape: reading.shape, data: readJsonData(data, reading) };
-  }
+  if (size === undefined) return readJsonData(data, { ...reading, nullIsNaN: given['null_is_nan'] === true });
   if (!Number.isSafeInteger(size) || (size as number) < 0)
     throw refusal(`input '${name}' has a binary_data_size of ${JSON.stringify(size)}, expected a number of bytes`);
   if (binaryData === null) {
     throw refusal(`input '${name}' has binary data, but the request has no Inference-Header-Content-Length`);
   }
   if (data !== undefined) throw refusal(`input '${name}' has both "data" and binary data`);
-  const bytes = binaryData.take(size as number, name);
-  return { datatype, shape: shape as number[], data: readBinaryData(bytes, datatype, elements, name) };
+  return readBinaryData(binaryData.take(size as number, name), reading.datatype, reading.elements, name);
 }
 
 /** @returns the number of elements */
@@ -152,7 +188,7 @@ function checkShape(shape: unknown, { name, shape: expected }: TensorMetadata, m
 }
 
 /** Inputs of one batch must agree on how many rows it has. */
-function rowsOf(model: TensorModel, inputs: readonly Tensor[]): number {
+export function rowsOf(model: TensorModel, inputs: readonly Tensor[]): number {
   if (!model.batched) return 1;
   const rows = inputs[0]?.shape[0] ?? 1;
   const other = inputs.findIndex(({ shape }) => shape[0] !== rows);
@@ -180,13 +216,7 @@ function readOutputs(
   const binary: boolean[] = [];
   for (const output of outputs) {
     if (!isObject(output)) throw refusal('an output must be an object');
-    const at = model.outputs.findIndex((each) => each.name === output['name']);
-    if (at < 0) {
-      throw refusal(
-        `unexpected inference output ${JSON.stringify(output['name']) ?? 'without a name'} for model '${model.name}', which gives ${model.outputs.map((each) => `'${each.name}'`).join(', ')}`,
-      );
-    }
-    if (positions.includes(at)) throw refusal(`output '${model.outputs[at]!.name}' is asked for twice`);
+    const at = outputPosition(output['name'], model, positions);
     const given = readParameters(output['parameters'], `output '${model.outputs[at]!.name}'`);
     if (given['classification'] !== undefined && given['classification'] !== 0)
       throw refusal(`output '${model.outputs[at]!.name}' asks for the classification extension, which is not offered`);
@@ -194,6 +224,18 @@ function readOutputs(
     binary.push(given['binary_data'] === undefined ? binaryByDefault : given['binary_data'] === true);
   }
   return { outputs: positions, binary };
+}
+
+/** @param before  positions asked for already */
+export function outputPosition(name: unknown, model: TensorModel, before: readonly number[]): number {
+  const at = model.outputs.findIndex((each) => each.name === name);
+  if (at < 0) {
+    throw refusal(
+      `unexpected inference output ${JSON.stringify(name) ?? 'without a name'} for model '${model.name}', which gives ${model.outputs.map((each) => `'${each.name}'`).join(', ')}`,
+    );
+  }
+  if (before.includes(at)) throw refusal(`output '${model.outputs[at]!.name}' is asked for twice`);
+  return at;
 }
 
 /** A request without JSON: all of the body is the only input; the one size that may vary follows from the bytes. */

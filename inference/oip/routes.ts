@@ -20,14 +20,20 @@ export interface OipDeps {
   /** Loads or unloads a model in all processes behind the port. */
   readonly manage: (action: 'load' | 'unload', model: string) => Promise<void>;
   /** @throws SerinError UNAUTHENTICATED, FORBIDDEN for those who may not load and unload */
-  readonly authorizeOperator: (request: FastifyRequest) => void;
+  readonly authorizeOperator: (request: { readonly headers: { readonly authorization?: string | undefined } }) => void;
 }
 
 interface ModelRoute {
   Params: { model: string; version?: string };
 }
 
-const EXTENSIONS = ['binary_tensor_data', 'statistics', 'model_configuration', 'model_repository', 'schedule_policy'];
+export const EXTENSIONS = [
+  'binary_tensor_data',
+  'statistics',
+  'model_configuration',
+  'model_repository',
+  'schedule_policy',
+];
 const JSON_TYPE = 'application/json; charset=utf-8';
 const HEADER_LENGTH = 'inference-header-content-length';
 const BODY_LIMIT_BYTES = 64 << 20;
@@ -156,7 +162,8 @@ function configuration({ name, platform, batched, inputs, outputs }: TensorModel
   };
 }
 
-const MAX_BATCH_SIZE = 512;
+/** What the configuration says of batched models; larger requests run as they are. */
+export const MAX_BATCH_SIZE = 512;
 
 function bodyOf(request: FastifyRequest): Buffer {
   return (request.body as Buffer | undefined) ?? NO_BODY;

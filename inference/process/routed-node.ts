@@ -12,7 +12,7 @@ import { registerModelRoutes } from '../http/model-routes.ts';
 import { registerPredictRoute } from '../http/predict-route.ts';
 import { createInferenceMetrics, type InferenceMetrics } from '../metrics.ts';
 import { createVersionSource, type VersionSourceDeps } from '../model/version-loader.ts';
-import { registerOipRoutes } from '../oip/routes.ts';
+import { type OipDeps, registerOipRoutes } from '../oip/routes.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
 import { RouteTable } from '../routing/route-table.ts';
 import { RouteWatcher } from '../routing/route-watcher.ts';
@@ -138,7 +138,7 @@ export async function startRoutedNode({
     statistics: () => repository.models().map(({ name, version, statistics }) => statistics.report(name, version)),
     manage: (action, model) => repository[action](model),
   });
-  await registerOipRoutes(app, {
+  const oip: OipDeps = {
     repository,
     isReady,
     serverVersion: SERVER_VERSION,
@@ -146,12 +146,14 @@ export async function startRoutedNode({
     manage: (action, model) => group.manage(action, model),
     // refused for everybody: see routedRepository
     authorizeOperator: () => undefined,
-  });
+  };
+  await registerOipRoutes(app, oip);
 
   await watcher.start();
   return {
     app,
     registry,
+    oip,
     isReady,
     refreshRoutes: () => watcher.refresh(),
     flush: () => recorder.flush(),

@@ -20,9 +20,18 @@ export async function serve(node: ServingNode, config: Config, logger: Logger, s
   const starting = setInterval(() => undefined, READINESS_EVERY_MS);
   await untilReady(node);
   const url = await node.app.listen({ host: config.inferenceHost, port: config.inferencePort });
+  if (config.inferenceGrpcPort >= 0) await serveGrpc(node, config, logger, shutdown);
   clearInterval(starting);
   reportReadiness(node);
   if (!cluster.isWorker) announceListening(logger, { url, metricsUrl: url });
+}
+
+/** gRPC is loaded only where it is asked for. */
+async function serveGrpc(node: ServingNode, config: Config, logger: Logger, shutdown: Shutdown): Promise<void> {
+  const { startGrpcServer } = await import('../oip/grpc-server.ts');
+  const listener = await startGrpcServer(node.oip, `${config.inferenceHost}:${config.inferenceGrpcPort}`);
+  shutdown.onClose('gRPC', () => listener.close());
+  logger.info({ port: listener.port }, 'listening for gRPC');
 }
 
 function untilReady(node: ServingNode): Promise<void> {

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Registry } from 'prom-client';
+import type { OipDeps } from '../oip/routes.ts';
 
 export const SERVER_VERSION = '0.1.0';
 
@@ -7,6 +8,8 @@ export const SERVER_VERSION = '0.1.0';
 export interface ServingNode {
   readonly app: FastifyInstance;
   readonly registry: Registry;
+  /** The protocol, for the listeners besides the app's. */
+  readonly oip: OipDeps;
   isReady(): boolean;
   /** Reads the routes now instead of at the next notice or poll. */
   refreshRoutes(): Promise<void>;

@@ -1,5 +1,4 @@
 import { timingSafeEqual } from 'node:crypto';
-import type { FastifyRequest } from 'fastify';
 import { Gauge } from 'prom-client';
 import { SerinError } from '../../domain/errors.ts';
 import type { Config } from '../../platform/config.ts';
@@ -7,7 +6,7 @@ import type { Logger } from '../../platform/logger.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { createInferenceApp } from '../http/inference-app.ts';
 import { FileRepository, type ModelFile } from '../oip/file-repository.ts';
-import { registerOipRoutes } from '../oip/routes.ts';
+import { type OipDeps, registerOipRoutes } from '../oip/routes.ts';
 import { type ModelAction, processGroup } from './process-group.ts';
 import { SERVER_VERSION, type ServingNode } from './serving-node.ts';
 
@@ -47,17 +46,19 @@ export async function startStandaloneNode(
     statistics: () => repository.models().map(({ name, version, statistics }) => statistics.report(name, version)),
     manage: (action: ModelAction, model) => (action === 'load' ? repository.load(model) : repository.unload(model)),
   });
-  await registerOipRoutes(app, {
+  const oip: OipDeps = {
     repository,
     isReady,
     serverVersion: SERVER_VERSION,
     statistics: () => group.statistics(),
     manage: (action, model) => group.manage(action, model),
     authorizeOperator: (request) => requireToken(request, operatorToken),
-  });
+  };
+  await registerOipRoutes(app, oip);
   return {
     app,
     registry,
+    oip,
     isReady,
     refreshRoutes: () => Promise.resolve(),
     flush: () => Promise.resolve(),
@@ -70,7 +71,7 @@ export async function startStandaloneNode(
 }
 
 /** Without a token whoever reaches the port may load and unload: plain files are served where the network is the fence. */
-function requireToken({ headers }: FastifyRequest, token: string | null): void {
+function requireToken({ headers }: Parameters<OipDeps['authorizeOperator']>[0], token: string | null): void {
   if (token === null) return;
   const given = /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1];
   if (given === undefined)

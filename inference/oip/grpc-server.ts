@@ -1,0 +1,242 @@
+/** The Open Inference Protocol over gRPC: the same models, rules and sentences as over HTTP. */
+import {
+  type handleUnaryCall,
+  type Metadata,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  status,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { SerinError } from '../../domain/errors.ts';
+import {
+  type Datatype,
+  DATATYPES,
+  readBinaryData,
+  readJsonData,
+  type TensorData,
+  writeBinaryData,
+} from './datatypes.ts';
+import { GRPC_SERVICE, type Message } from './grpc-messages.ts';
+import { type GivenInput, matchInputs, outputPosition } from './infer-request.ts';
+import type { Tensor, TensorMetadata, TensorModel } from './model.ts';
+import { EXTENSIONS, MAX_BATCH_SIZE, type OipDeps } from './routes.ts';
+
+export interface GrpcListener {
+  readonly port: number;
+  /** Finishes the calls under way. */
+  close(): Promise<void>;
+}
+
+const MAX_MESSAGE_BYTES = 64 << 20;
+
+/** @param address `host:port`; port 0 takes a free one */
+export async function startGrpcServer(deps: OipDeps, address: string): Promise<GrpcListener> {
+  const server = new Server({
+    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+  });
+  server.addService(GRPC_SERVICE, implementation(deps));
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    );
+  });
+  return {
+    port,
+    close: () =>
+      new Promise((resolve) => {
+        server.tryShutdown(() => resolve());
+      }),
+  };
+}
+
+function implementation(deps: OipDeps): UntypedServiceImplementation {
+  const { repository, isReady, serverVersion, statistics, manage, authorizeOperator } = deps;
+  const modelOf = ({ name, version }: Message): TensorModel =>
+    repository.get(name as string, (version as string) || undefined);
+  const managed = (action: 'load' | 'unload') =>
+    answer(async ({ model_name, parameters }, metadata) => {
+      authorizeOperator({ headers: { authorization: metadata.get('authorization')[0]?.toString() } });
+      const given = Object.keys(parameters as Message).filter((name) => name !== 'unload_dependents');
+      if (given.length > 0)
+        throw refusal(`the parameter "${given[0]}" is not taken: a model is loaded from the file it was started with`);
+      await manage(action, model_name as string);
+      return {};
+    });
+  return {
+    ServerLive: answer(() => ({ live: true })),
+    ServerReady: answer(() => ({ ready: isReady() })),
+    ServerMetadata: answer(() => ({ name: 'serin', version: serverVersion, extensions: EXTENSIONS })),
+    ModelReady: answer((request) => {
+      try {
+        modelOf(request);
+        return { ready: true };
+      } catch (error) {
+        if (error instanceof SerinError && error.code === 'MODEL_NOT_READY') return { ready: false };
+        throw error;
+      }
+    }),
+    ModelMetadata: answer((request) => {
+      const { name, versions, platform, inputs, outputs } = modelOf(request);
+      return { name, versions, platform, inputs, outputs };
+    }),
+    ModelConfig: answer((request) => ({ config: configurationOf(modelOf(request)) })),
+    ModelStatistics: answer(async ({ name, version }) => {
+      const all = await statistics();
+      if (name === '') return { model_stats: all };
+      const model = repository.get(name as string, (version as string) || undefined);
+      return {
+        model_stats: all.filter((each) => each.name === model.name && (version === '' || each.version === version)),
+      };
+    }),
+    RepositoryIndex: answer(({ ready }) => ({
+      models: repository.index().filter(({ state }) => ready !== true || state === 'READY'),
+    })),
+    RepositoryModelLoad: managed('load'),
+    RepositoryModelUnload: managed('unload'),
+    ModelInfer: answer(async (request) => {
+      const model = repository.get(request['model_name'] as string, (request['model_version'] as string) || undefined);
+      const inputs = matchInputs(givenInputs(request), model);
+      const outputs = askedOutputs(request['outputs'] as readonly Message[], model);
+      const tensors = await model.infer(inputs, outputs, timeoutMsOf(request['parameters'] as Message));
+      return {
+        model_name: model.name,
+        model_version: model.version,
+        id: request['id'],
+        outputs: tensors.map(({ datatype, shape }, i) => ({ name: model.outputs[outputs[i]!]!.name, datatype, shape })),
+        raw_output_contents: tensors.map(({ datatype, data }: Tensor) => writeBinaryData(datatype, data)),
+      };
+    }),
+  };
+}
+
+type Body = (request: Message, metadata: Metadata) => Message | Promise<Message>;
+
+function answer(body: Body): handleUnaryCall<Message, Message> {
+  return (call: ServerUnaryCall<Message, Message>, callback) => {
+    void (async () => {
+      try {
+        callback(null, await body(call.request, call.metadata));
+      } catch (error) {
+        callback({ code: codeOf(error), details: error instanceof Error ? error.message : String(error) });
+      }
+    })();
+  };
+}
+
+function codeOf(error: unknown): status {
+  if (!(error instanceof SerinError)) return status.INTERNAL;
+  if (error.code === 'MODEL_FILE_INVALID' || error.code === 'COMMAND_REFUSED') return status.INVALID_ARGUMENT;
+  switch (error.status) {
+    case 400:
+      return status.INVALID_ARGUMENT;
+    case 401:
+      return status.UNAUTHENTICATED;
+    case 403:
+      return status.PERMISSION_DENIED;
+    case 404:
+      return status.NOT_FOUND;
+    case 503:
+      return status.UNAVAILABLE;
+    default:
+      return status.INTERNAL;
+  }
+}
+
+/** Elements come typed (`contents`), or raw for all inputs of the request together. */
+function givenInputs(request: Message): GivenInput[] {
+  const inputs = request['inputs'] as readonly Message[];
+  const raw = request['raw_input_contents'] as readonly Uint8Array[];
+  if (raw.length > 0 && raw.length !== inputs.length)
+    throw refusal(`the request has ${inputs.length} inputs, but raw contents of ${raw.length}`);
+  return inputs.map((input, i) => {
+    const name = input['name'] as string;
+    const bytes = raw[i];
+    return {
+      name,
+      datatype: input['datatype'],
+      shape: (input['shape'] as readonly string[]).map(Number),
+      data: (datatype, shape, elements) => {
+        const contents = input['contents'] as Message | null;
+        if (bytes === undefined) return typedData(contents, { name, datatype, shape, elements });
+        if (contents !== null && Object.values(contents).some((list) => (list as unknown[]).length > 0))
+          throw refusal(`input '${name}' has both typed and raw contents`);
+        return readBinaryData(Buffer.from(bytes), datatype, elements, name);
+      },
+    };
+  });
+}
+
+const CONTENTS: Readonly<Record<Datatype, string | null>> = {
+  BOOL: 'bool_contents',
+  UINT8: 'uint_contents',
+  UINT16: 'uint_contents',
+  UINT32: 'uint_contents',
+  UINT64: 'uint64_contents',
+  INT8: 'int_contents',
+  INT16: 'int_contents',
+  INT32: 'int_contents',
+  INT64: 'int64_contents',
+  // the protocol has no typed contents for it
+  FP16: null,
+  FP32: 'fp32_contents',
+  FP64: 'fp64_contents',
+  BYTES: 'bytes_contents',
+};
+
+function typedData(
+  contents: Message | null,
+  reading: {
+    readonly name: string;
+    readonly datatype: Datatype;
+    readonly shape: readonly number[];
+    readonly elements: number;
+  },
+): TensorData {
+  const field = CONTENTS[reading.datatype];
+  if (field === null) throw refusal(`input '${reading.name}' is ${reading.datatype}, which is sent as raw contents`);
+  const list = (contents?.[field] ?? []) as readonly unknown[];
+  const data =
+    reading.datatype === 'BYTES' ? list.map((bytes) => Buffer.from(bytes as Uint8Array).toString('utf8')) : list;
+  return readJsonData(data, { ...reading, shape: [reading.elements], nullIsNaN: false });
+}
+
+function askedOutputs(outputs: readonly Message[], model: TensorModel): number[] {
+  if (outputs.length === 0) return model.outputs.map((_, i) => i);
+  const positions: number[] = [];
+  for (const { name } of outputs) positions.push(outputPosition(name, model, positions));
+  return positions;
+}
+
+function timeoutMsOf(parameters: Message): number | null {
+  const given = parameters['timeout'] as Message | undefined;
+  const micros = Number(given?.['int64_param'] ?? given?.['uint64_param'] ?? 0);
+  return micros > 0 ? micros / 1_000 : null;
+}
+
+function configurationOf({ name, platform, batched, inputs, outputs }: TensorModel): Message {
+  const dims = (tensor: TensorMetadata) => ({
+    name: tensor.name,
+    data_type: configTypeNumber(tensor.datatype),
+    dims: batched ? tensor.shape.slice(1) : tensor.shape,
+  });
+  return {
+    name,
+    platform: platform === 'onnx_onnxv1' ? 'onnxruntime_onnx' : platform,
+    backend: platform === 'onnx_onnxv1' ? 'onnxruntime' : 'serin',
+    max_batch_size: batched ? MAX_BATCH_SIZE : 0,
+    input: inputs.map(dims),
+    output: outputs.map(dims),
+    default_model_filename: 'model.onnx',
+  };
+}
+
+/** Triton's enum numbers the types in the order of `DATATYPES`, from 1, with text last. */
+function configTypeNumber(datatype: Datatype): number {
+  return DATATYPES.indexOf(datatype) + 1;
+}
+
+function refusal(rule: string): SerinError {
+  return new SerinError('INPUT_INVALID', rule);
+}
