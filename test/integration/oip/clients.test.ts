@@ -72,11 +72,11 @@ afterAll(async () => {
 });
 
 test.each([
-  ['HTTP, sync and asyncio, JSON and binary', 'http_client.py', HTTP_PORT],
-  ['gRPC', 'grpc_client.py', GRPC_PORT],
-])(
+  ['HTTP, sync and asyncio, JSON and binary', 'http_client.py', 'http'],
+  ['gRPC', 'grpc_client.py', 'grpc'],
+] as const)(
   'the real tritonclient is served over %s',
-  async (_, script, port) => {
+  async (_, script, protocol) => {
     if (python === null) return;
     const { stdout } = await run(python, [
       fileURLToPath(new URL(script, import.meta.url)),
