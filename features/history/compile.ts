@@ -230,7 +230,7 @@ function layoutOf(outputs: readonly HistoryOutput[], slots: SlotList, rest: obje
       ...rest,
       slots: slots.all.map(({ type }, i) => [type, slots.keys[i]]),
       outputs: outputs.map(({ fn, slot, where, by, nulls, exactUpTo, over }) => [
-        ...[fn, slot, where, by, nulls, exactUpTo],
+        [fn, slot, where, by, nulls, exactUpTo],
         over && [over.length === null ? null : String(over.length), over.hop, String(over.offset)],
       ]),
     }),

@@ -97,12 +97,11 @@ export class ExactSum {
   }
 
   write(out: ByteWriter): void {
-    let { mantissa, exponent } = this.exact();
+    const { mantissa, exponent } = this.exact();
     if (mantissa === 0n) return out.whole(0);
     // one form of each value: an odd mantissa
-    const low = BigInt.asUintN(1, mantissa) === 1n ? 0 : bitLength(mantissa & -mantissa) - 1;
-    mantissa >>= BigInt(low);
-    out.whole(mantissa);
+    const low = bitLength(mantissa & -mantissa) - 1;
+    out.whole(mantissa >> BigInt(low));
     out.whole(exponent + low);
   }
 
