@@ -1,8 +1,10 @@
 import { type Selectable, sql } from 'kysely';
 import { SerinError } from '../domain/errors.ts';
-import type { LogFile } from '../domain/features/log-file.ts';
+import type { EventIndex, EventIndexFile } from '../domain/features/event-index.ts';
+import { type LogFile, type Operation, OPERATIONS } from '../domain/features/log-file.ts';
 import type { Row } from '../domain/project/expression.ts';
 import type { Db } from './database.ts';
+import { addIndexFile, listIndexFiles } from './event-index.ts';
 import type { IngestBatchTable } from './schema.ts';
 
 export interface IngestBatch {
@@ -20,6 +22,9 @@ export interface IngestBatch {
 
 export interface BufferedEvent {
   readonly eventId: string;
+  /** What makes it the same row again (`createRowIds`). */
+  readonly versionId: string;
+  readonly operation: Operation;
   readonly eventAt: number;
   readonly availableAt: number;
   readonly clockAt: number;
@@ -42,6 +47,11 @@ export async function takeSequence(tx: Db, source: string, count: number): Promi
   return row.next_seq - count;
 }
 
+/** Holds the source's sequence as `takeSequence` does, without taking numbers: nobody pushes until the transaction ends. */
+export async function lockSequence(tx: Db, source: string): Promise<void> {
+  await tx.selectFrom('ingest_sequence').select('next_seq').where('source', '=', source).forUpdate().execute();
+}
+
 export async function findBatch(db: Db, source: string, batchId: string): Promise<IngestBatch | undefined> {
   const row = await db
     .selectFrom('ingest_batch')
@@ -62,8 +72,16 @@ export async function listBatches(db: Db, source: string): Promise<IngestBatch[]
   return rows.map(batchFromRow);
 }
 
-/** Makes a batch part of the log: its row and its files, together. The same batch again is a no-op. */
-export async function commitBatch(tx: Db, batch: IngestBatch, files: readonly LogFile[]): Promise<void> {
+/**
+ * Makes a batch part of the log: its row, its files and the ids of their rows, together. The same batch again is a no-op.
+ * @param index null when there are no files
+ */
+export async function commitBatch(
+  tx: Db,
+  batch: IngestBatch,
+  files: readonly LogFile[],
+  index: EventIndexFile | null,
+): Promise<void> {
   const standing = await findBatch(tx, batch.source, batch.batchId);
   if (standing) {
     if (standing.inputSha256 === batch.inputSha256) return;
@@ -97,9 +115,11 @@ export async function commitBatch(tx: Db, batch: IngestBatch, files: readonly Lo
         last_seq: file.lastSeq,
         batch_id: batch.batchId,
         file: JSON.stringify(file),
+        indexed: index !== null,
       })),
     )
     .execute();
+  if (index !== null) await addIndexFile(tx, batch.source, index);
 }
 
 export async function listLogFiles(db: Db, source: string): Promise<LogFile[]> {
@@ -113,27 +133,54 @@ export async function listLogFiles(db: Db, source: string): Promise<LogFile[]> {
 }
 
 /**
- * Appends pushed events. An event whose id is already buffered is left out (a retried push changes nothing). Returns the
- * last sequence number and how many events were new.
+ * Appends pushed events. One that is in the log or in the buffer already is left out (a retried push changes nothing, however
+ * long ago the first one was): the log is asked by its index, the buffer by a constraint, and nothing moves from one to the
+ * other meanwhile. Returns the last sequence number and how many events were new.
  */
 export async function bufferEvents(
   tx: Db,
   source: string,
   events: readonly BufferedEvent[],
+  index: EventIndex,
 ): Promise<{ lastSeq: number; added: number }> {
-  const first = await takeSequence(tx, source, events.length);
+  // most of the log is asked before the source's other pushes are held up
+  const files = await listIndexFiles(tx, source);
+  const fresh = await notIn(index, files, events);
+  const first = await takeSequence(tx, source, fresh.length);
+  const asked = new Set(files.map(({ blob }) => blob.sha256));
+  const since = (await listIndexFiles(tx, source)).filter(({ blob }) => !asked.has(blob.sha256));
+  const added = await insertEvents(tx, source, first, await notIn(index, since, fresh));
+  return { lastSeq: first + fresh.length - 1, added };
+}
+
+async function notIn(
+  index: EventIndex,
+  files: readonly EventIndexFile[],
+  events: readonly BufferedEvent[],
+): Promise<readonly BufferedEvent[]> {
+  if (files.length === 0) return events;
+  const stored = await index.stored(
+    files,
+    events.map(({ versionId }) => versionId),
+  );
+  return stored.size === 0 ? events : events.filter(({ versionId }) => !stored.has(versionId));
+}
+
+async function insertEvents(tx: Db, source: string, first: number, events: readonly BufferedEvent[]): Promise<number> {
+  if (events.length === 0) return 0;
   const result = await sql<{ seq: number }>`
-    insert into event_buffer (source, seq, event_id, event_at, available_at, clock_at, row)
-    select ${source}, ${first} + e.ordinal - 1, e.event_id, e.event_at, e.available_at, e.clock_at, e.row
+    insert into event_buffer (source, seq, event_id, version_id, op, event_at, available_at, clock_at, row)
+    select ${source}, ${first} + e.ordinal - 1, e.event_id, e.version_id, e.op, e.event_at, e.available_at, e.clock_at, e.row
     from unnest(
-      ${events.map((event) => event.eventId)}::uuid[], ${events.map((event) => event.eventAt)}::int8[],
+      ${events.map((event) => event.eventId)}::uuid[], ${events.map((event) => event.versionId)}::uuid[],
+      ${events.map((event) => OPERATIONS.indexOf(event.operation))}::int2[], ${events.map((event) => event.eventAt)}::int8[],
       ${events.map((event) => event.availableAt)}::int8[], ${events.map((event) => event.clockAt)}::int8[],
       ${events.map((event) => JSON.stringify(event.row))}::jsonb[]
-    ) with ordinality as e (event_id, event_at, available_at, clock_at, row, ordinal)
-    on conflict (source, event_id) do nothing
+    ) with ordinality as e (event_id, version_id, op, event_at, available_at, clock_at, row, ordinal)
+    on conflict (source, version_id) do nothing
     returning seq`.execute(tx);
   await sql`select pg_notify('serin_events', ${source})`.execute(tx);
-  return { lastSeq: first + events.length - 1, added: result.rows.length };
+  return result.rows.length;
 }
 
 export interface StoredBufferedEvent extends BufferedEvent {
@@ -156,11 +203,24 @@ export async function readBuffer(
   return rows.map((row) => ({
     seq: row.seq,
     eventId: row.event_id,
+    versionId: row.version_id,
+    operation: OPERATIONS[row.op]!,
     eventAt: row.event_at,
     availableAt: row.available_at,
     clockAt: row.clock_at,
     row: row.row,
   }));
+}
+
+/** Version ids of the pushed rows that are not in the log yet. */
+export async function listUnloggedVersions(db: Db, source: string): Promise<string[]> {
+  const rows = await db
+    .selectFrom('event_buffer')
+    .select('version_id')
+    .where('source', '=', source)
+    .where('logged', '=', false)
+    .execute();
+  return rows.map((row) => row.version_id);
 }
 
 /** Says that the events up to `upToSeq` are in the log now; belongs into the transaction that commits their batch. */
@@ -174,13 +234,18 @@ export async function markLogged(tx: Db, source: string, upToSeq: number): Promi
     .execute();
 }
 
-/** Drops what is in the log and has been read by every online view of the source. */
+/**
+ * Drops what is in the log and has been read by every online view of the source (`view_progress`). How far that goes is kept:
+ * a view that turns out to lie behind it (its store was restored from an old copy) must be built anew.
+ */
 export async function trimBuffer(db: Db, source: string): Promise<void> {
   await sql`
-    delete from event_buffer where source = ${source} and logged
-      and seq <= coalesce((select min(applied_seq) from online_cursor where source = ${source}), ${Number.MAX_SAFE_INTEGER}::int8)`.execute(
-    db,
-  );
+    with gone as (
+      delete from event_buffer where source = ${source} and logged
+        and seq <= coalesce((select min(applied_seq) from view_progress where source = ${source}), ${Number.MAX_SAFE_INTEGER}::int8)
+      returning seq)
+    update ingest_sequence set trimmed_seq = greatest(trimmed_seq, (select max(seq) from gone))
+    where source = ${source} and exists (select 1 from gone)`.execute(db);
 }
 
 export async function getLastSequence(db: Db, source: string): Promise<number> {
@@ -202,9 +267,11 @@ export async function getNewestBuffered(db: Db, source: string, upToSeq: number)
 /** How far the online views of a source have read it: the smallest applied sequence; undefined when it feeds none. */
 export async function getAppliedSequence(db: Db, source: string): Promise<number | undefined> {
   const row = await db
-    .selectFrom('online_cursor')
+    .selectFrom('view_progress')
     .select((eb) => eb.fn.min('applied_seq').as('applied'))
     .where('source', '=', source)
+    // a shadow that is being built is nobody's view yet
+    .where('view_id', 'not like', '%~%')
     .executeTakeFirst();
   return row?.applied ?? undefined;
 }

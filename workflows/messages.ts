@@ -31,6 +31,22 @@ export interface IngestSourceResult {
   readonly lastSeq: number;
   /** The batch had been ingested before: nothing was done. */
   readonly alreadyThere: boolean;
+  /** The log has come to have many files. Absent in what was recorded before logs were compacted. */
+  readonly compactionDue?: boolean;
+}
+
+// ---- compactLog ---------------------------------------------------------------------------------------------------------
+
+export interface CompactLogInput {
+  readonly source: string;
+}
+
+export interface CompactLogResult {
+  readonly filesMerged: number;
+  /** Rows that were written, some of them more than once. */
+  readonly rows: number;
+  /** Of the log, now. */
+  readonly files: number;
 }
 
 // ---- materializeFeatures ------------------------------------------------------------------------------------------------

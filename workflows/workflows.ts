@@ -1,5 +1,6 @@
 /** What the workers register: each exported function is a workflow type. */
 export { buildDataset } from './build-dataset.ts';
+export { compactLog } from './compact-log.ts';
 export { ingestSource } from './ingest-source.ts';
 export { materializeFeatures } from './materialize-features.ts';
 export { modelLifecycle } from './model-lifecycle.ts';

@@ -1,10 +1,11 @@
 import { Type } from 'typebox';
 import { type BufferedEvent, bufferEvents, getLastSequence, getNewestBuffered } from '../../db/ingest.ts';
+import { createSourceContracts } from '../../db/source-contracts.ts';
 import type { RowReason } from '../../domain/features/row-contract.ts';
+import { openEventIndex } from '../../platform/event-index.ts';
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
 import { answers, type Api, Body, Instant, Maybe, Name, readInstant } from '../route-schema.ts';
-import { createSourceContracts } from '../source-contracts.ts';
 
 const EVENTS_MAX = 5_000;
 const APPLIED_WAIT_MS = 5_000;
@@ -16,8 +17,10 @@ const Refused = Type.Object({
   ),
 });
 
-export function registerEventRoutes(api: Api, { db, applied, now }: ApiContext): void {
+export function registerEventRoutes(api: Api, { db, blobs, applied, closing, now }: ApiContext): void {
   const contractOf = createSourceContracts(db);
+  const index = openEventIndex(blobs);
+  closing.addEventListener('abort', () => index.close(), { once: true });
 
   api.post(
     '/sources/:source/events',
@@ -27,7 +30,7 @@ export function registerEventRoutes(api: Api, { db, applied, now }: ApiContext):
         tags: ['sources'],
         summary: 'Push events as they become known',
         description:
-          'Each event is checked by the contract of its source. Good ones are kept even if others are refused; one that is buffered already is not kept twice.',
+          'Each event is checked by the contract of its source. Good ones are kept even if others are refused; one that was taken in before, whenever and by whatever way, is not kept twice. In a source with versions only the very same row is the same; in one with an operation column a row may retract an event or end a key.',
         params: Type.Object({ source: Name }),
         querystring: Type.Object({
           wait: Type.Optional(
@@ -73,17 +76,13 @@ export function registerEventRoutes(api: Api, { db, applied, now }: ApiContext):
       const clockAt = body.clockAt === undefined ? now() : readInstant(body.clockAt, 'body/clockAt');
       const good: BufferedEvent[] = [];
       const rejected: { index: number; reasons: readonly RowReason[] }[] = [];
-      for (const [index, event] of body.events.entries()) {
-        const check = contract.check(event);
-        if (!check.ok) {
-          rejected.push({ index, reasons: check.reasons });
-          continue;
-        }
-        const { row, eventAt, availableAt } = check;
-        good.push({ eventId: contract.eventIdOf(row), eventAt, availableAt, clockAt, row });
+      for (const [at, event] of body.events.entries()) {
+        const admission = contract.admit(event, clockAt);
+        if (admission.ok) good.push(admission.event);
+        else rejected.push({ index: at, reasons: admission.reasons });
       }
       if (good.length === 0) return { accepted: 0, added: 0, rejected, lastSeq: await getLastSequence(db, source) };
-      const { lastSeq, added } = await db.transaction().execute((tx) => bufferEvents(tx, source, good));
+      const { lastSeq, added } = await db.transaction().execute((tx) => bufferEvents(tx, source, good, index));
       const answer = { accepted: good.length, added, rejected, lastSeq };
       if (query.wait === undefined) return answer;
       // numbers of events that were buffered before are left unused: the newest one that stands is what views can reach

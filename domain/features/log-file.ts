@@ -1,5 +1,6 @@
 import type { BlobRef } from '../blob.ts';
-import { MICROS_PER_DAY, type Micros } from '../time.ts';
+import type { Micros } from '../time.ts';
+import { formatTime } from './time-text.ts';
 
 /**
  * One immutable file of a source's event log: Parquet, sorted by (available_at, ingest_seq), with the columns of
@@ -37,7 +38,7 @@ export type PeriodLength = (typeof PERIOD_LENGTHS)[number];
 
 /** The period of a length that holds an instant (of 1684…2255). */
 export function periodAt(at: Micros, length: PeriodLength): Period {
-  return new Date(Math.floor(at / MICROS_PER_DAY) * (MICROS_PER_DAY / 1_000)).toISOString().slice(0, length);
+  return formatTime(at).slice(0, length);
 }
 
 /** The partition of a file; for older files the finest period that holds its range. */

@@ -43,6 +43,7 @@ describe('an event', () => {
     const at = 978_307_200_000_000;
     expect(check({})).toEqual({
       ok: true,
+      operation: 'put',
       row: { at, items: 2, total: 1.5, shop: 'a', gift: false },
       eventAt: at,
       availableAt: at + 90_000_000,

@@ -3,9 +3,10 @@
  * converted (`"5"` is not 5); whatever breaks a rule is returned with all its reasons. `features/offline/ingest-sql.ts`
  * says the same in SQL for whole files, and a test holds the two together.
  */
-import { compileExpression, type Row, type Value } from '../project/expression.ts';
-import type { ColumnSpec, SourceSpec } from '../project/spec.ts';
+import { columnsOf, compileExpression, type Row, type Value } from '../project/expression.ts';
+import type { ColumnSpec, ProjectSpec, SourceSpec } from '../project/spec.ts';
 import type { Micros } from '../time.ts';
+import { type Operation, OPERATIONS } from './log-file.ts';
 import { isTimeFault, readTime, TIME_RULES, type TimeFaultCode } from './time-text.ts';
 
 export type RowReasonCode =
@@ -29,7 +30,13 @@ export interface RowReason {
 }
 
 export type RowCheck =
-  | { readonly ok: true; readonly row: Row; readonly eventAt: Micros; readonly availableAt: Micros }
+  | {
+      readonly ok: true;
+      readonly row: Row;
+      readonly eventAt: Micros;
+      readonly availableAt: Micros;
+      readonly operation: Operation;
+    }
   | { readonly ok: false; readonly reasons: readonly RowReason[] };
 
 export interface RowContract {
@@ -38,11 +45,57 @@ export interface RowContract {
 
 export const MAX_VALUE_CHARS = 100;
 export const AVAILABLE_AT_RULE = 'availableAt must give an instant in 1684…2255';
-export const DUPLICATE_RULE = 'an event with the same eventId values is already stored, or earlier in this batch';
 
-/** @throws RangeError for a source that cannot be read at all (its `eventAt` is no `ts` column); a validated project has none. */
-export function createRowContract(source: SourceSpec): RowContract {
-  const columns = source.columns.map((spec) => ({ spec, mayBeNull: spec.nullable && spec.name !== source.eventAt }));
+/** What `DUPLICATE` means for a source. */
+export function duplicateRule({ revisions }: Pick<SourceSpec, 'revisions'>): string {
+  return revisions === 'versions'
+    ? 'the very same row, known at the same instant, is already stored, or earlier in this batch'
+    : 'an event with the same eventId values is already stored, or earlier in this batch';
+}
+
+/** The keys of the views over a source, each once: a tombstone ends the older rows of at least one of them. */
+export function keysOfSource({ views }: Pick<ProjectSpec, 'views'>, source: string): readonly (readonly string[])[] {
+  const keys = views.filter((view) => view.source === source).map(({ key }) => key);
+  return keys.filter((key, i) => keys.findIndex((other) => other.join('\0') === key.join('\0')) === i);
+}
+
+export function keyRule(keys: readonly (readonly string[])[]): string {
+  return `a tombstone needs a whole key: ${keys.map((key) => key.join(' and ')).join(', or ')}`;
+}
+
+/** Columns that a row needs (as far as they are declared so) even when it removes something: the times, the identity, the operation. */
+export function columnsOfRemovals(source: SourceSpec): ReadonlySet<string> {
+  return new Set([
+    source.eventAt,
+    ...source.eventId,
+    ...(source.operation === undefined ? [] : [source.operation.column]),
+    ...columnsOf(source.availableAt),
+  ]);
+}
+
+/** What a row does, by its operation column. */
+export function createOperationReader({ operation }: Pick<SourceSpec, 'operation'>): (row: Row) => Operation {
+  if (operation === undefined) return () => 'put';
+  const { column, retract, tombstone } = operation;
+  return (row) => {
+    const value = row[column] ?? null;
+    return value === null ? 'put' : value === retract ? 'retract' : value === tombstone ? 'tombstone' : 'put';
+  };
+}
+
+/**
+ * An `i64` is at most ±(2^53 − 1), in JSON a number: beyond it JSON readers disagree, and pushed events would not be what
+ * files say. Larger identifiers are texts.
+ * @param keys of the views over the source (`keysOfSource`); without any, tombstones are not asked for a key
+ * @throws RangeError for a source that cannot be read at all (its `eventAt` is no `ts` column); a validated project has none.
+ */
+export function createRowContract(source: SourceSpec, keys: readonly (readonly string[])[] = []): RowContract {
+  const needed = columnsOfRemovals(source);
+  const columns = source.columns.map((spec) => {
+    const mayBeNull = spec.nullable && spec.name !== source.eventAt;
+    return { spec, mayBeNull, mayBeNullInRemoval: mayBeNull || !needed.has(spec.name) };
+  });
+  const operationOf = createOperationReader(source);
   if (!columns.some(({ spec }) => spec.name === source.eventAt && spec.type === 'ts')) {
     throw new RangeError(`${source.name}: eventAt names "${source.eventAt}", which is not one of its ts columns`);
   }
@@ -58,10 +111,11 @@ export function createRowContract(source: SourceSpec): RowContract {
         if (!known.has(name))
           reasons.push({ code: 'COLUMN_UNKNOWN', column: name, value: shown(event[name]), rule: unknownRule });
       }
-      for (const { spec, mayBeNull } of columns) {
+      const operation = operationOf(event as Row);
+      for (const { spec, mayBeNull, mayBeNullInRemoval } of columns) {
         const given = Object.hasOwn(event, spec.name) ? event[spec.name] : undefined;
         if (given === undefined || given === null) {
-          if (!mayBeNull) {
+          if (!(operation === 'put' ? mayBeNull : mayBeNullInRemoval)) {
             const code = given === undefined ? 'VALUE_MISSING' : 'VALUE_NULL';
             reasons.push({ code, column: spec.name, value: null, rule: 'a value is required' });
           }
@@ -76,12 +130,19 @@ export function createRowContract(source: SourceSpec): RowContract {
         }
       }
       if (reasons.length > 0) return { ok: false, reasons };
+      if (
+        operation === 'tombstone' &&
+        keys.length > 0 &&
+        !keys.some((key) => key.every((name) => row[name] !== null))
+      ) {
+        return { ok: false, reasons: [{ code: 'VALUE_NULL', column: null, value: null, rule: keyRule(keys) }] };
+      }
       const availableAt = availableAtOf(row);
       if (!Number.isSafeInteger(availableAt)) {
         const value = availableAt === null ? null : String(availableAt);
         return { ok: false, reasons: [{ code: 'AVAILABLE_AT_NULL', column: null, value, rule: AVAILABLE_AT_RULE }] };
       }
-      return { ok: true, row, eventAt: row[source.eventAt] as Micros, availableAt: availableAt as Micros };
+      return { ok: true, row, eventAt: row[source.eventAt] as Micros, availableAt: availableAt as Micros, operation };
     },
   };
 }
@@ -92,7 +153,10 @@ export function createRowContract(source: SourceSpec): RowContract {
  *
  *   i64 `i<decimal>;`   ts `t<decimal µs>;`   f64 `f<64 binary digits>`   bool `b0|b1`   str `s<code points>:<text>`
  */
-export function createEventIdentity(source: SourceSpec): (row: Row) => string {
+export function createEventIdentity(source: {
+  readonly columns: readonly Pick<ColumnSpec, 'name' | 'type'>[];
+  readonly eventId: readonly string[];
+}): (row: Row) => string {
   const types = new Map(source.columns.map(({ name, type }) => [name, type]));
   const parts = source.eventId.map((name) => ({ name, type: types.get(name) }));
   const bits = new DataView(new ArrayBuffer(8));
@@ -109,6 +173,39 @@ export function createEventIdentity(source: SourceSpec): (row: Row) => string {
         text += `f${bits.getBigUint64(0).toString(2).padStart(64, '0')}`;
       } else text += `s${Array.from(value as string).length}:${value}`;
     }
+    return text;
+  };
+}
+
+/**
+ * What makes two rows of the log the same row, as text; a row whose text is known already is a `DUPLICATE`. The version id is
+ * the first half of its SHA-256, but for an event of a source without versions, whose version id is its event id.
+ *
+ * Of a source without versions: for a retract the event it removes, `r<event identity>`. Else the whole row,
+ * `<operation's position>a<available_at>;` and then per column that is not null, ascending by name, `<characters of the name>:<name>`
+ * and the value as `createEventIdentity` writes it, numbers of both types as `f64`: so the text stays as it is when a source
+ * gains a nullable column, changes the order of its columns or widens an `i64`.
+ * @returns null where the version id is the event id
+ */
+export function createVersionIdentity(
+  source: SourceSpec,
+): (row: Row, operation: Operation, availableAt: Micros) => string | null {
+  const eventIdentity = createEventIdentity(source);
+  const columns = source.columns
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    .map(({ name, type }) => ({
+      name,
+      tag: `${Array.from(name).length}:${name}`,
+      text: createEventIdentity({ columns: [{ name, type: type === 'i64' ? 'f64' : type }], eventId: [name] }),
+    }));
+  return (row, operation, availableAt) => {
+    if (source.revisions !== 'versions') {
+      if (operation === 'put') return null;
+      if (operation === 'retract') return `r${eventIdentity(row)}`;
+    }
+    let text = `${OPERATIONS.indexOf(operation)}a${availableAt};`;
+    for (const { name, tag, text: valueText } of columns)
+      if ((row[name] ?? null) !== null) text += tag + valueText(row);
     return text;
   };
 }

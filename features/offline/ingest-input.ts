@@ -1,10 +1,10 @@
 /** Opens a batch file: what relation it is in SQL, and whether its columns can be the source's at all. */
 import { SerinError } from '../../domain/errors.ts';
-import type { RowReasonCode } from '../../domain/features/row-contract.ts';
+import { columnsOfRemovals, type RowReasonCode } from '../../domain/features/row-contract.ts';
 import { TIME_RULES } from '../../domain/features/time-text.ts';
 import { quoteIdentifier } from '../../domain/project/expression.ts';
 import type { SourceSpec } from '../../domain/project/spec.ts';
-import type { Session } from './ingest.ts';
+import type { Session } from './ingest-session.ts';
 import { acceptsSqlType, type ColumnInput, isWallClock, literal } from './ingest-sql.ts';
 
 /** `csv`: comma, double quotes, a header; an empty field is null, `""` is an empty text. `jsonl`: one object per line. */
@@ -101,6 +101,8 @@ function refuseUnknown(source: SourceSpec, names: readonly string[]): void {
 function refuseMissing(source: SourceSpec, name: string): void {
   const column = source.columns.find((candidate) => candidate.name === name)!;
   if (column.nullable && name !== source.eventAt) return;
+  // a file of removals alone; its events, if it has any, are refused one by one
+  if (source.operation !== undefined && !columnsOfRemovals(source).has(name)) return;
   const detail = `the file has no column "${name}", which the source ${source.name} requires`;
   throw new SerinError('COLUMN_UNKNOWN', detail, { fields: { source: source.name, columns: [name] } });
 }

@@ -8,7 +8,9 @@
 import {
   AVAILABLE_AT_RULE,
   boundsOf,
+  columnsOfRemovals,
   FINITE_RULE,
+  keyRule,
   MAX_VALUE_CHARS,
   rangeRule,
   type RowReasonCode,
@@ -17,6 +19,7 @@ import {
 import { TIME_RULES, TIME_TEXT_PATTERN } from '../../domain/features/time-text.ts';
 import { quoteIdentifier, toSql } from '../../domain/project/expression.ts';
 import type { ColumnSpec, SourceSpec } from '../../domain/project/spec.ts';
+import { eventIdSql, PUT, RETRACT, TOMBSTONE, versionIdSql } from './event-id-sql.ts';
 import { MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND } from '../../domain/time.ts';
 
 /** How the file holds a column: in a typed SQL column, as CSV text, or inside a JSON object. */
@@ -40,21 +43,25 @@ export const REASON_TYPE = 'STRUCT(code VARCHAR, "column" VARCHAR, "value" VARCH
 
 /**
  * The SELECT of a checked batch: one row per input row, in its order, with the source's columns (typed; null where refused),
- * `event_at`, `available_at` and `event_id` (null unless accepted), `$reasons` (null when accepted), `$row` (JSON text of
- * what came, only where refused).
+ * `event_at`, `available_at`, `op`, `event_id` and `$version` (its version id; both null unless accepted), `$reasons` (null
+ * when accepted), `$row` (JSON text of what came, only where refused).
+ * @param keys of the views over the source, as for `createRowContract`
  * @param json SQL of the whole input row where it is a JSON object; null where it has columns
  * @param rowFaults SQL conditions on the whole input row, each with its reason
  */
 export function contractSql(
   source: SourceSpec,
+  keys: readonly (readonly string[])[],
   relation: string,
   inputs: readonly ColumnInput[],
   json: string | null,
   rowFaults: readonly { readonly condition: string; readonly code: RowReasonCode; readonly rule: string }[],
 ): string {
-  const stacks = inputs.map((input, i) => columnLayers(source, input, i));
+  const needed = columnsOfRemovals(source);
+  const stacks = inputs.map((input, i) => columnLayers(source, input, i, needed.has(input.column.name)));
   let sql = `SELECT ${[
     `${json ?? 'NULL'} AS j`,
+    `${operationSql(source, inputs)} AS o`,
     ...rowFaults.map(({ condition }, i) => `COALESCE(${condition}, FALSE) AS b${i}`),
     ...inputs.map(({ raw, missing }, i) => `${raw ?? 'NULL'} AS r${i}, ${missing ?? 'FALSE'} AS m${i}`),
   ].join(', ')} FROM ${relation}`;
@@ -77,14 +84,19 @@ export function contractSql(
     json === null ? rowTextSql(inputs.map(({ column }, i) => [column.name, `r${i}`])) : 'CAST(j AS VARCHAR)';
   // v<i> take the source's names, over which availableAt is written
   sql = `SELECT ${[
+    'o AS op',
     `(${faulty}) AS "$faulty"`,
     `CASE WHEN ${faulty} THEN list_filter([${reasons.join(', ')}], lambda reason: reason IS NOT NULL) END AS "$faults"`,
     `CASE WHEN ${faulty} THEN ${rowText} END AS "$row"`,
     ...inputs.map(({ column }, i) => `v${i} AS ${quoteIdentifier(column.name)}`),
   ].join(', ')} FROM (${sql})`;
   sql = `SELECT *, CASE WHEN NOT "$faulty" THEN TRY(CAST(${toSql(source.availableAt)} AS BIGINT)) END AS "$availableAt" FROM (${sql})`;
+  const wholeKey = keys.map((key) => `(${key.map((name) => `${quoteIdentifier(name)} IS NOT NULL`).join(' AND ')})`);
+  const keyless = keys.length === 0 ? 'FALSE' : `(op = ${TOMBSTONE} AND NOT (${wholeKey.join(' OR ')}))`;
+  const keylessReason = reasonSql(`'VALUE_NULL'`, null, 'NULL', literal(keyRule(keys)));
   const names = inputs.map(({ column }) => quoteIdentifier(column.name));
-  const accepted = `"$availableAt" BETWEEN -${MAX_SAFE} AND ${MAX_SAFE}`;
+  const available = `"$availableAt" BETWEEN -${MAX_SAFE} AND ${MAX_SAFE}`;
+  const accepted = `NOT ${keyless} AND ${available}`;
   const typedRow = rowTextSql(source.columns.map(({ name }) => [name, quoteIdentifier(name)]));
   const unavailable = reasonSql(
     `'AVAILABLE_AT_NULL'`,
@@ -96,27 +108,28 @@ export function contractSql(
     ...names,
     `${quoteIdentifier(source.eventAt)} AS event_at`,
     `"$availableAt" AS available_at`,
+    'op',
     `CASE WHEN ${accepted} THEN ${eventIdSql(source)} END AS event_id`,
-    `CASE WHEN "$faulty" THEN "$faults" WHEN ${accepted} THEN NULL ELSE [${unavailable}] END AS "$reasons"`,
+    `CASE WHEN ${accepted} THEN ${versionIdSql(source, '"$availableAt"')} END AS "$version"`,
+    `CASE WHEN "$faulty" THEN "$faults" WHEN ${keyless} THEN [${keylessReason}] WHEN ${available} THEN NULL ELSE [${unavailable}] END AS "$reasons"`,
     `CASE WHEN "$faulty" THEN "$row" WHEN ${accepted} THEN NULL ELSE ${typedRow} END AS "$row"`,
   ].join(', ')} FROM (${sql})`;
 }
 
-/** The event id: the first 128 bits of the SHA-256 of the identity text (`createEventIdentity`). */
-export function eventIdSql(source: SourceSpec): string {
-  const types = new Map(source.columns.map(({ name, type }) => [name, type]));
-  const parts = source.eventId.map((name) => {
-    const value = quoteIdentifier(name);
-    const text = {
-      i64: `concat('i', ${value}, ';')`,
-      ts: `concat('t', ${value}, ';')`,
-      bool: `CASE WHEN ${value} THEN 'b1' ELSE 'b0' END`,
-      f64: `concat('f', CAST(CAST(${value} AS BIT) AS VARCHAR))`,
-      str: `concat('s', length(${value}), ':', ${value})`,
-    }[types.get(name)!];
-    return `CASE WHEN ${value} IS NULL THEN 'n' ELSE ${text} END`;
-  });
-  return `CAST(left(sha256(concat(${parts.join(', ')})), 32) AS UUID)`;
+/** A position in `OPERATIONS`, from the operation column as it came. */
+function operationSql({ operation }: SourceSpec, inputs: readonly ColumnInput[]): string {
+  const input = inputs.find(({ column }) => column.name === operation?.column);
+  if (operation === undefined || input === undefined || input.raw === null) return `CAST(${PUT} AS UTINYINT)`;
+  const text = input.encoding === 'json' ? `json_extract_string(${input.raw}, '$')` : `CAST(${input.raw} AS VARCHAR)`;
+  const isText = input.encoding === 'json' ? `json_type(${input.raw}) = 'VARCHAR' AND ` : '';
+  const cases = [
+    [operation.retract, RETRACT],
+    [operation.tombstone, TOMBSTONE],
+  ] as const;
+  const when = cases.flatMap(([value, op]) =>
+    value === null ? [] : [`WHEN ${isText}${text} = ${literal(value)} THEN ${op}`],
+  );
+  return when.length === 0 ? `CAST(${PUT} AS UTINYINT)` : `CAST(CASE ${when.join(' ')} ELSE ${PUT} END AS UTINYINT)`;
 }
 
 /** JSON text of a row, every value as SQL writes it (so that NaN and infinities survive). */
@@ -150,7 +163,7 @@ function ruleSql(column: ColumnSpec, code: string): string {
     .join(' ')} END`;
 }
 
-function columnLayers(source: SourceSpec, input: ColumnInput, i: number): Layer[] {
+function columnLayers(source: SourceSpec, input: ColumnInput, i: number, neededByRemovals: boolean): Layer[] {
   const { column } = input;
   const required = !column.nullable || column.name === source.eventAt;
   const layers =
@@ -162,7 +175,8 @@ function columnLayers(source: SourceSpec, input: ColumnInput, i: number): Layer[
           ] as Layer,
         ]
       : valueLayers(source, input, i);
-  const absent = required ? `CASE WHEN m${i} THEN 'VALUE_MISSING' ELSE 'VALUE_NULL' END` : 'NULL';
+  const mayLack = neededByRemovals ? '' : `WHEN o <> ${PUT} THEN NULL `;
+  const absent = required ? `CASE ${mayLack}WHEN m${i} THEN 'VALUE_MISSING' ELSE 'VALUE_NULL' END` : 'NULL';
   const isNull = input.encoding === 'json' ? `(r${i} IS NULL OR json_type(r${i}) = 'NULL')` : `r${i} IS NULL`;
   return [
     ...layers,

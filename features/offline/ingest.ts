@@ -3,20 +3,24 @@
  * start and existing log give the same bytes, so a batch that is run again names the same blobs.
  */
 import { createWriteStream } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { BlobRef, BlobStore } from '../../domain/blob.ts';
 import { SerinError } from '../../domain/errors.ts';
-import { LOG_COLUMNS, type LogFile } from '../../domain/features/log-file.ts';
-import { DUPLICATE_RULE, type RowReasonCode } from '../../domain/features/row-contract.ts';
+import { LOG_COLUMNS, type LogFile, type Operation, OPERATIONS } from '../../domain/features/log-file.ts';
+import { duplicateRule, type RowReasonCode } from '../../domain/features/row-contract.ts';
 import { isZone } from '../../domain/features/time-text.ts';
 import { quoteIdentifier, type Row } from '../../domain/project/expression.ts';
 import type { SourceSpec } from '../../domain/project/spec.ts';
 import type { Micros } from '../../domain/time.ts';
-import { type DuckDb, fileListSql, type ScalarValue } from './duckdb.ts';
+import type { DuckDb } from './duckdb.ts';
+import { versionIdSql } from './event-id-sql.ts';
 import { type InputFormat, openInput } from './ingest-input.ts';
+import { Session } from './ingest-session.ts';
 import { contractSql, literal, rowTextSql, SQL_TYPES } from './ingest-sql.ts';
+import { logRelationSql } from './log-relation.ts';
+import { writeLogFiles } from './log-writer.ts';
 
 export interface IngestInput {
   readonly source: SourceSpec;
@@ -24,8 +28,12 @@ export interface IngestInput {
   /** Names the working files. */
   readonly batchId: string;
   readonly firstSeq: number;
-  /** The source's log so far: events it has are duplicates. */
+  /** Keys of the views over the source (`keysOfSource`): a tombstone needs one of them whole. */
+  readonly keys?: readonly (readonly string[])[];
+  /** The source's log so far: rows it has are duplicates. */
   readonly existing: readonly LogFile[];
+  /** Version ids of pushed rows that are not in that log yet: they are duplicates, too. */
+  readonly buffered?: readonly string[];
   readonly blobs: BlobStore;
   /** A directory for working files, on the blob store's disk if that is local (blobs then move by rename). */
   readonly workDir: string;
@@ -62,55 +70,58 @@ export interface IngestResult {
 /**
  * One batch from a file. What is wrong with the file as a whole (a column unknown, missing or of a type that cannot fit;
  * a column none of whose values can be read) refuses the batch and writes nothing; what is wrong with single rows
- * quarantines them. Ingest sequences are dense in the order (available_at, event_at, event_id).
+ * quarantines them. Ingest sequences are dense in the order (available_at, event_at, event_id); where rows correct or remove
+ * others, in the order (available_at, row of the input), so that of two that are known at once the later one stands.
  * @throws INPUT_INVALID COLUMN_UNKNOWN COLUMN_TYPE TIME_… (the file), SPEC_INVALID (the source), STORAGE_FULL, CANCELLED
  */
 export async function ingestFile(request: IngestInput): Promise<IngestResult> {
-  const { source, input, batchId, firstSeq, existing, blobs, workDir, duckdb, signal, onProgress } = request;
+  const { source, input, batchId, firstSeq, blobs, workDir, duckdb, signal, onProgress } = request;
   refuseUnreadable(source);
   const session = await Session.open(duckdb, signal);
-  const logPath = join(workDir, `${batchId}-log.parquet`);
+  const pathStem = join(workDir, `${batchId}-log`);
+  const bufferedPath = join(workDir, `${batchId}-buffered.txt`);
   const quarantinePath = join(workDir, `${batchId}-quarantine.parquet`);
   try {
     onProgress?.({ step: 'checking', rows: 0 });
     const { relation, inputs, json, rowFaults } = await openInput(session, source, input);
     await session.run(
-      `CREATE OR REPLACE TEMP TABLE ${STAGED} AS ${contractSql(source, relation, inputs, json, rowFaults)}`,
+      `CREATE OR REPLACE TEMP TABLE ${STAGED} AS ${contractSql(source, request.keys ?? [], relation, inputs, json, rowFaults)}`,
     );
     const rowsIn = await session.count(`SELECT count(*) FROM ${STAGED}`);
     await refuseUnreadableColumns(session, source);
 
     onProgress?.({ step: 'deduplicating', rows: rowsIn });
-    await session.run(`CREATE OR REPLACE TEMP TABLE ${LOSERS} AS ${await losersSql(existing, source, blobs)}`);
+    await session.run(`CREATE OR REPLACE TEMP TABLE ${LOSERS} AS ${await losersSql(request, bufferedPath)}`);
     const duplicates = await session.count(`SELECT count(*) FROM ${LOSERS}`);
     const quarantined = await reasonCounts(session, duplicates);
 
     onProgress?.({ step: 'writing', rows: rowsIn });
-    const accepted = `SELECT * FROM ${STAGED} WHERE event_id IS NOT NULL AND rowid NOT IN (SELECT rid FROM ${LOSERS})`;
+    const accepted = `SELECT *, rowid AS rid FROM ${STAGED} WHERE event_id IS NOT NULL AND rowid NOT IN (SELECT rid FROM ${LOSERS})`;
     const names = source.columns.map(({ name }) => quoteIdentifier(name)).join(', ');
-    const logFile = await writeLog(session, {
+    const order = isRevised(source) ? 'available_at, rid' : 'available_at, event_at, event_id';
+    const logFiles = await writeLogFiles(session, {
       sql:
-        `SELECT event_at, available_at, CAST(${firstSeq} + row_number() OVER () - 1 AS BIGINT) AS ingest_seq, event_id, ${names} ` +
-        `FROM (${accepted} ORDER BY available_at, event_at, event_id)`,
-      path: logPath,
+        `SELECT event_at, available_at, CAST(${firstSeq} + row_number() OVER () - 1 AS BIGINT) AS ingest_seq, event_id, op, ${names} ` +
+        `FROM (${accepted} ORDER BY ${order})`,
+      pathStem,
       blobs,
     });
     const quarantineFile = await writeQuarantine(session, source, quarantinePath, blobs);
-    const rowsAccepted = logFile?.rows ?? 0;
+    const rowsAccepted = logFiles.reduce((rows, file) => rows + file.rows, 0);
     onProgress?.({ step: 'done', rows: rowsAccepted });
     return {
       rowsIn,
       rowsAccepted,
       quarantined,
       duplicates,
-      logFiles: logFile === null ? [] : [logFile],
+      logFiles,
       quarantineFile,
       firstSeq,
       lastSeq: firstSeq + rowsAccepted - 1,
     };
   } finally {
     await session.close([STAGED, LOSERS]);
-    await Promise.all([rm(logPath, { force: true }), rm(quarantinePath, { force: true })]);
+    await Promise.all([rm(bufferedPath, { force: true }), rm(quarantinePath, { force: true })]);
   }
 }
 
@@ -121,6 +132,8 @@ export interface BufferedEvent {
   readonly availableAt: Micros;
   /** UUID text. */
   readonly eventId: string;
+  /** Absent: an event. */
+  readonly operation?: Operation;
   /** As the row contract returns it. */
   readonly row: Row;
 }
@@ -136,12 +149,11 @@ export interface IngestBufferedInput {
   readonly signal?: AbortSignal;
 }
 
-/** Writes events that were checked and numbered when they were pushed. @returns null when there are none */
-export async function ingestBuffered(request: IngestBufferedInput): Promise<LogFile | null> {
+/** Writes rows that were checked and numbered when they were pushed. @returns no file when there are none */
+export async function ingestBuffered(request: IngestBufferedInput): Promise<readonly LogFile[]> {
   const { source, rows, batchId, blobs, workDir, duckdb, signal } = request;
   refuseUnreadable(source);
   const session = await Session.open(duckdb, signal);
-  const path = join(workDir, `${batchId}-log.parquet`);
   const linesPath = join(workDir, `${batchId}.jsonl`);
   try {
     await pipeline(linesOf(source, rows), createWriteStream(linesPath));
@@ -150,25 +162,27 @@ export async function ingestBuffered(request: IngestBufferedInput): Promise<LogF
       ['available_at', 'BIGINT'],
       ['ingest_seq', 'BIGINT'],
       ['event_id', 'UUID'],
+      ['op', 'UTINYINT'],
       ...source.columns.map(({ name, type }) => [name, SQL_TYPES[type]] as const),
     ] as const;
     const columns = types.map(([name, type]) => `${literal(name)}: '${type}'`).join(', ');
     const sql = `SELECT * FROM read_ndjson(${literal(linesPath)}, columns = {${columns}}) ORDER BY available_at, ingest_seq`;
-    return await writeLog(session, { sql, path, blobs });
+    return await writeLogFiles(session, { sql, pathStem: join(workDir, `${batchId}-log`), blobs });
   } finally {
     await session.close([]);
-    await Promise.all([rm(path, { force: true }), rm(linesPath, { force: true })]);
+    await rm(linesPath, { force: true });
   }
 }
 
 /** Lines of JSON: numbers keep every bit (ECMAScript writes the shortest text that reads back the same). */
 async function* linesOf(source: SourceSpec, rows: IngestBufferedInput['rows']): AsyncGenerator<string> {
-  for await (const { seq, eventAt, availableAt, eventId, row } of rows) {
+  for await (const { seq, eventAt, availableAt, eventId, operation = 'put', row } of rows) {
     const line: Record<string, unknown> = {
       event_at: eventAt,
       available_at: availableAt,
       ingest_seq: seq,
       event_id: eventId,
+      op: OPERATIONS.indexOf(operation),
     };
     for (const { name } of source.columns) line[name] = row[name] ?? null;
     yield `${JSON.stringify(line)}\n`;
@@ -178,66 +192,10 @@ async function* linesOf(source: SourceSpec, rows: IngestBufferedInput['rows']): 
 const STAGED = 'serin_staged';
 const LOSERS = 'serin_losers';
 
-/** One DuckDB for the length of a batch: rows keep their order, the signal interrupts it, its errors are the table's. */
-export class Session {
-  readonly #duckdb: DuckDb;
-  readonly #signal: AbortSignal | undefined;
-  readonly #interrupt: () => void;
-
-  private constructor(duckdb: DuckDb, signal: AbortSignal | undefined) {
-    this.#duckdb = duckdb;
-    this.#signal = signal;
-    this.#interrupt = () => duckdb.interrupt();
-    signal?.addEventListener('abort', this.#interrupt);
-  }
-
-  static async open(duckdb: DuckDb, signal: AbortSignal | undefined): Promise<Session> {
-    const session = new Session(duckdb, signal);
-    await session.run('SET preserve_insertion_order = true');
-    return session;
-  }
-
-  async run(sql: string): Promise<void> {
-    await this.#guarded(() => this.#duckdb.run(sql));
-  }
-
-  async rows(sql: string): Promise<Record<string, ScalarValue>[]> {
-    return this.#guarded(() => this.#duckdb.rows(sql));
-  }
-
-  async count(sql: string): Promise<number> {
-    const [row] = await this.rows(sql);
-    return Number(Object.values(row!)[0]);
-  }
-
-  async close(tables: readonly string[]): Promise<void> {
-    this.#signal?.removeEventListener('abort', this.#interrupt);
-    for (const table of tables) await this.#duckdb.run(`DROP TABLE IF EXISTS ${table}`);
-    await this.#duckdb.run('SET preserve_insertion_order = false');
-  }
-
-  async #guarded<T>(statement: () => Promise<T>): Promise<T> {
-    const isAborted = (): boolean => this.#signal?.aborted ?? false;
-    if (isAborted()) throw cancelled(this.#signal?.reason);
-    try {
-      return await statement();
-    } catch (cause) {
-      if (isAborted()) throw cancelled(cause);
-      if (/no space left on device/i.test(String(cause))) {
-        throw new SerinError('STORAGE_FULL', 'the disk ran full while a batch was written', { cause });
-      }
-      throw cause;
-    }
-  }
-}
-
-function cancelled(cause: unknown): SerinError {
-  return new SerinError('CANCELLED', 'the ingestion was cancelled; nothing of the batch was stored', { cause });
-}
-
 /** Rules of the source itself that SQL depends on. */
 function refuseUnreadable(source: SourceSpec): void {
-  const taken = new Set<string>([...LOG_COLUMNS, '$reasons', '$row', '$faulty', '$faults', '$availableAt'].map(lower));
+  const internal = ['rid', '$reasons', '$row', '$faulty', '$faults', '$availableAt', '$version'];
+  const taken = new Set<string>([...LOG_COLUMNS, ...internal].map(lower));
   for (const { name } of source.columns) {
     if (taken.has(lower(name))) {
       const detail = `the source ${source.name} cannot have a column "${name}": the log has its own, and case does not tell columns apart`;
@@ -282,20 +240,42 @@ async function refuseUnreadableColumns(session: Session, source: SourceSpec): Pr
 
 type UnreadableCode = 'COLUMN_TYPE' | 'TIME_NO_ZONE' | 'TIME_PRECISION' | 'TIME_INVALID' | 'TIME_AMBIGUOUS';
 
+/** Whether rows of the source can correct or remove others. */
+function isRevised({ revisions, operation }: SourceSpec): boolean {
+  return revisions === 'versions' || operation !== undefined;
+}
+
 /**
- * Row ids of accepted rows that are duplicates: of the stored log, or of a better row of the batch (the first by
- * available_at, then by all columns, so that the order of the file does not matter).
+ * Row ids of accepted rows that are duplicates: of the stored log, of what waits in the buffer, or of a better row of the
+ * batch (the first by available_at, then by all columns, so that the order of the file does not matter).
  */
-async function losersSql(existing: readonly LogFile[], source: SourceSpec, blobs: BlobStore): Promise<string> {
+async function losersSql(
+  { existing, buffered = [], source, blobs }: IngestInput,
+  bufferedPath: string,
+): Promise<string> {
   const order = ['available_at', ...source.columns.map(({ name }) => quoteIdentifier(name)), 'rowid'].join(', ');
-  const twice = `SELECT event_id FROM ${STAGED} WHERE event_id IS NOT NULL GROUP BY event_id HAVING count(*) > 1`;
-  const inBatch =
-    `SELECT rid FROM (SELECT rowid AS rid, row_number() OVER (PARTITION BY event_id ORDER BY ${order}) AS place ` +
-    `FROM ${STAGED} WHERE event_id IN (${twice})) WHERE place > 1`;
-  if (existing.length === 0) return inBatch;
-  const paths = await Promise.all(existing.map(({ blob }) => blobs.localPath(blob)));
-  const stored = `SELECT event_id FROM read_parquet(${fileListSql(paths)})`;
-  return `${inBatch} UNION SELECT rowid AS rid FROM ${STAGED} WHERE event_id IN (${stored})`;
+  const twice = `SELECT "$version" FROM ${STAGED} WHERE event_id IS NOT NULL GROUP BY "$version" HAVING count(*) > 1`;
+  const losers = [
+    `SELECT rid FROM (SELECT rowid AS rid, row_number() OVER (PARTITION BY "$version" ORDER BY ${order}) AS place ` +
+      `FROM ${STAGED} WHERE "$version" IN (${twice})) WHERE place > 1`,
+  ];
+  if (existing.length > 0) {
+    const paths = await Promise.all(existing.map(({ blob }) => blobs.localPath(blob)));
+    const log = logRelationSql(paths, source);
+    // a repeated version is known at the same instant: only that stretch of the log is read
+    const stretch =
+      source.revisions === 'versions'
+        ? ` WHERE available_at BETWEEN (SELECT min(available_at) FROM ${STAGED}) AND (SELECT max(available_at) FROM ${STAGED})`
+        : '';
+    const stored = `SELECT ${versionIdSql(source, 'available_at')} FROM ${log}${stretch}`;
+    losers.push(`SELECT rowid AS rid FROM ${STAGED} WHERE "$version" IN (${stored})`);
+  }
+  if (buffered.length > 0) {
+    await writeFile(bufferedPath, buffered.map((id) => `${id}\n`).join(''));
+    const waiting = `SELECT CAST(id AS UUID) FROM read_csv(${literal(bufferedPath)}, header = false, columns = {'id': 'VARCHAR'})`;
+    losers.push(`SELECT rowid AS rid FROM ${STAGED} WHERE "$version" IN (${waiting})`);
+  }
+  return losers.join(' UNION ');
 }
 
 async function reasonCounts(session: Session, duplicates: number): Promise<Record<string, number>> {
@@ -307,33 +287,6 @@ async function reasonCounts(session: Session, duplicates: number): Promise<Recor
   return duplicates === 0 ? quarantined : { ...quarantined, ['DUPLICATE' satisfies RowReasonCode]: duplicates };
 }
 
-interface LogWrite {
-  /** Gives the log's columns in the log's order. */
-  readonly sql: string;
-  readonly path: string;
-  readonly blobs: BlobStore;
-}
-
-async function writeLog(session: Session, { sql, path, blobs }: LogWrite): Promise<LogFile | null> {
-  await session.run(`COPY (${sql}) TO ${literal(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)`);
-  const [bounds] = await session.rows(
-    `SELECT count(*) AS rows, min(ingest_seq) AS firstSeq, max(ingest_seq) AS lastSeq, min(event_at) AS minEventAt, max(event_at) AS maxEventAt, ` +
-      `min(available_at) AS minAvailableAt, max(available_at) AS maxAvailableAt FROM read_parquet(${literal(path)})`,
-  );
-  const number = (name: string): number => Number(bounds![name]);
-  if (number('rows') === 0) return null;
-  return {
-    blob: await blobs.putFile(path),
-    rows: number('rows'),
-    firstSeq: number('firstSeq'),
-    lastSeq: number('lastSeq'),
-    minEventAt: number('minEventAt'),
-    maxEventAt: number('maxEventAt'),
-    minAvailableAt: number('minAvailableAt'),
-    maxAvailableAt: number('maxAvailableAt'),
-  };
-}
-
 async function writeQuarantine(
   session: Session,
   source: SourceSpec,
@@ -341,7 +294,7 @@ async function writeQuarantine(
   blobs: BlobStore,
 ): Promise<BlobRef | null> {
   const rowText = rowTextSql(source.columns.map(({ name }) => [name, quoteIdentifier(name)]));
-  const duplicate = `[{'code': 'DUPLICATE', 'column': NULL, 'value': CAST(event_id AS VARCHAR), 'rule': ${literal(DUPLICATE_RULE)}}]`;
+  const duplicate = `[{'code': 'DUPLICATE', 'column': NULL, 'value': CAST(event_id AS VARCHAR), 'rule': ${literal(duplicateRule(source))}}]`;
   const refused =
     `SELECT rowid + 1 AS input_row, "$reasons" AS reasons, "$row" AS row FROM ${STAGED} WHERE "$reasons" IS NOT NULL ` +
     `UNION ALL SELECT rowid + 1, ${duplicate}, ${rowText} FROM ${STAGED} WHERE rowid IN (SELECT rid FROM ${LOSERS})`;

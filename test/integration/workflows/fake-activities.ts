@@ -25,6 +25,7 @@ export function fakeActivities(overrides: Partial<Activities> = {}, onCall?: (ca
   const world: Activities = {
     ingestBatch: () =>
       Promise.resolve({ rowsIn: 3, rowsAccepted: 2, quarantined: { KEY_NULL: 1 }, lastSeq: 2, alreadyThere: false }),
+    compactLog: () => Promise.resolve({ filesMerged: 9, rows: 90, files: 1 }),
     listViews: () => Promise.resolve([]),
     getLastSequence: () => Promise.resolve({ lastSeq: 0 }),
     materializeView: ({ view, upToSeq }) =>

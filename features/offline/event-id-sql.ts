@@ -1,0 +1,58 @@
+/** What makes rows one event, and what makes them the same row, in DuckDB SQL: the twin of the identities of `domain/features/row-contract.ts`. */
+import { OPERATIONS } from '../../domain/features/log-file.ts';
+import { quoteIdentifier } from '../../domain/project/expression.ts';
+import type { ColumnSpec, SourceSpec } from '../../domain/project/spec.ts';
+import { textSql } from './duckdb.ts';
+
+/** Positions in `OPERATIONS`: the values of `op`. */
+export const PUT = OPERATIONS.indexOf('put');
+export const RETRACT = OPERATIONS.indexOf('retract');
+export const TOMBSTONE = OPERATIONS.indexOf('tombstone');
+
+/** The event id: the first 128 bits of the SHA-256 of the identity text (`createEventIdentity`). */
+export function eventIdSql(source: SourceSpec): string {
+  return idSql(eventIdentityParts(source));
+}
+
+/** The version id (`createVersionIdentity`), over `op` and the source's typed columns. */
+export function versionIdSql(source: SourceSpec, availableAt: string): string {
+  const whole = [
+    'op',
+    `'a'`,
+    availableAt,
+    `';'`,
+    ...source.columns
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+      .map(({ name, type }) => {
+        const value = quoteIdentifier(name);
+        const text = type === 'i64' ? identityText('f64', `CAST(${value} AS DOUBLE)`) : identityText(type, value);
+        return `CASE WHEN ${value} IS NULL THEN '' ELSE concat(${textSql(`${Array.from(name).length}:${name}`)}, ${text}) END`;
+      }),
+  ];
+  if (source.revisions === 'versions') return idSql(whole);
+  if (source.operation === undefined) return eventIdSql(source);
+  const events = eventIdentityParts(source);
+  return `CASE op WHEN ${PUT} THEN ${idSql(events)} WHEN ${RETRACT} THEN ${idSql([`'r'`, ...events])} ELSE ${idSql(whole)} END`;
+}
+
+function eventIdentityParts(source: SourceSpec): string[] {
+  const types = new Map(source.columns.map(({ name, type }) => [name, type]));
+  return source.eventId.map((name) => {
+    const value = quoteIdentifier(name);
+    return `CASE WHEN ${value} IS NULL THEN 'n' ELSE ${identityText(types.get(name)!, value)} END`;
+  });
+}
+
+function identityText(type: ColumnSpec['type'], value: string): string {
+  return {
+    i64: `concat('i', ${value}, ';')`,
+    ts: `concat('t', ${value}, ';')`,
+    bool: `CASE WHEN ${value} THEN 'b1' ELSE 'b0' END`,
+    f64: `concat('f', CAST(CAST(${value} AS BIT) AS VARCHAR))`,
+    str: `concat('s', length(${value}), ':', ${value})`,
+  }[type];
+}
+
+function idSql(parts: readonly string[]): string {
+  return `CAST(left(sha256(concat(${parts.join(', ')})), 32) AS UUID)`;
+}
