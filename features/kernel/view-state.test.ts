@@ -357,12 +357,33 @@ test('an empty window is a count of 0 and otherwise null, or the default', () =>
   ]);
   const out = new Float64Array(3);
   const statuses = new Uint8Array(3);
-  read(plan, createState(plan), 5, out, 0, statuses);
+  const state = createState(plan);
+  put(plan, state, aRide(5, 0));
+  // within the reach of a hop, but just outside of the window
+  read(plan, state, 15, out, 0, statuses);
   expect([...out]).toEqual([0, NaN, 7]);
   expect([...statuses].map((status) => FEATURE_STATUSES[status])).toEqual(['present', 'null', 'defaulted']);
   readMissing(plan, out, 0, statuses);
   expect([...out]).toEqual([0, NaN, 7]);
   expect([...statuses].map((status) => FEATURE_STATUSES[status])).toEqual(['not_found', 'not_found', 'not_found']);
+});
+
+test('a key whose events are all out of reach reads as one without events, folded or not', () => {
+  const never = aggregate({ fn: 'count', windows: [over(10, 1)], where: { op: 'isNull', of: column('whole') } });
+  const plan = aPlan([never]);
+  const statusesAt = (state: ViewState, ...asOfs: number[]): string[] =>
+    asOfs.map((asOf) => {
+      const statuses = new Uint8Array(1);
+      read(plan, state, asOf, new Float64Array(1), 0, statuses);
+      return FEATURE_STATUSES[statuses[0]!]!;
+    });
+  const state = createState(plan);
+  // no feature counts it, and it is an event all the same
+  put(plan, state, aRide(5, 0));
+  expect(statusesAt(state, 4, 15, 16)).toEqual(['not_found', 'present', 'not_found']);
+  foldTo(plan, state, 6);
+  expect(statusesAt(state, 15, 16)).toEqual(['present', 'not_found']);
+  expect([15, 16].map((at) => isSpent(plan, state, at))).toEqual([false, true]);
 });
 
 test('features over rows that always take part share one count', () => {
@@ -394,7 +415,7 @@ test('state is spent once no window can reach its last event', () => {
   put(plan, state, aRide(361, 0));
   expect(isSpent(plan, state, 400)).toBe(false);
   foldTo(plan, state, 400);
-  expect([519, 520].map((at) => isSpent(plan, state, at))).toEqual([false, true]);
+  expect([520, 521].map((at) => isSpent(plan, state, at))).toEqual([false, true]);
   resetState(state);
   expect(encodeState(plan, state)).toEqual(encodeState(plan, createState(plan)));
 });

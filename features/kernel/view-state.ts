@@ -19,6 +19,8 @@ interface Run {
 export interface ViewState {
   /** Everything visible up to here is in the tiles; −Infinity: nothing has been folded. */
   foldedAt: Micros;
+  /** The newest `eventAt` of what is in the tiles, as far as it is in reach; −Infinity: nothing is. */
+  newestAt: Micros;
   /** One per `plan.tileSets`: [tile index, fields…] or, for exact windows, [eventAt, measures…]. */
   readonly runs: readonly Run[];
   /** [visibleAt, eventAt, measures…] */
@@ -38,6 +40,7 @@ const NO_ROWS = new Float64Array(0);
 export function createState(plan: ViewPlan): ViewState {
   return {
     foldedAt: -Infinity,
+    newestAt: -Infinity,
     runs: plan.tileSets.map(() => ({ rows: NO_ROWS, head: 0, count: 0 })),
     pending: { rows: NO_ROWS, head: 0, count: 0 },
   };
@@ -45,7 +48,7 @@ export function createState(plan: ViewPlan): ViewState {
 
 /** Empties a state but keeps its memory, for replays that go through one key after the other. */
 export function resetState(state: ViewState): void {
-  state.foldedAt = -Infinity;
+  state.foldedAt = state.newestAt = -Infinity;
   for (const run of state.runs) run.head = run.count = 0;
   state.pending.head = state.pending.count = 0;
 }
@@ -67,7 +70,6 @@ export function insert(
     addVisible(plan, state, eventAt, measures, offset);
     return;
   }
-  if (!takesPart(measures, offset, plan.measureCount)) return;
   const { pending } = state;
   const stride = 2 + plan.measureCount;
   const row = openRow(pending, stride, pendingPosition(pending, stride, visibleAt, eventAt, measures, offset));
@@ -97,10 +99,13 @@ export function foldTo(plan: ViewPlan, state: ViewState, at: Micros): void {
       run.count--;
     }
   }
+  if (state.newestAt <= at - plan.horizonMicros) state.newestAt = -Infinity;
 }
 
 /**
- * The outputs at `asOf ≥ foldedAt`, into `out` from `outOffset` on in the order of `plan.outputs`; NaN is null.
+ * The outputs at `asOf ≥ foldedAt`, into `out` from `outOffset` on in the order of `plan.outputs`; NaN is null. When no event
+ * lies within the plan's horizon before `asOf` they are those of a key without events, `not_found`: so nothing is told by
+ * whether a spent state is still there.
  * @param statuses  when given, receives positions in `FEATURE_STATUSES`
  * @throws RangeError for `asOf` before the fold point: what was folded since cannot be taken out
  */
@@ -114,6 +119,10 @@ export function read(
 ): void {
   if (asOf < state.foldedAt)
     throw new RangeError(`${plan.id}: asOf ${asOf} lies before the fold point ${state.foldedAt}`);
+  if (newestVisible(plan, state, asOf) <= asOf - plan.horizonMicros) {
+    readMissing(plan, out, outOffset, statuses);
+    return;
+  }
   const { tileSets } = plan;
   for (let s = 0; s < tileSets.length; s++) {
     const set = tileSets[s]!;
@@ -163,15 +172,19 @@ export function readMissing(
   }
 }
 
-/** True when no window at or after `at` can see anything of this state: its row may be deleted. */
+/** True when no read at or after `at` can tell this state from none: its row may be deleted. */
 export function isSpent(plan: ViewPlan, state: ViewState, at: Micros): boolean {
-  return (
-    state.pending.count === 0 &&
-    plan.tileSets.every((set, s) => {
-      const run = state.runs[s]!;
-      return run.count === 0 || !isReachable(set, run.rows[(run.head + run.count - 1) * set.stride]!, at);
-    })
-  );
+  return state.pending.count === 0 && state.newestAt <= at - plan.horizonMicros;
+}
+
+function newestVisible(plan: ViewPlan, { newestAt, pending }: ViewState, asOf: Micros): Micros {
+  const stride = 2 + plan.measureCount;
+  let newest = newestAt;
+  const end = (pending.head + pending.count) * stride;
+  for (let row = pending.head * stride; row < end && pending.rows[row]! <= asOf; row += stride) {
+    if (pending.rows[row + 1]! > newest) newest = pending.rows[row + 1]!;
+  }
+  return newest;
 }
 
 /** Whether a tile (by index) or an event (by eventAt) is in some window at some `asOf ≥ at`. */
@@ -182,6 +195,7 @@ function isReachable(set: TileSetPlan, position: number, at: Micros): boolean {
 }
 
 function addVisible(plan: ViewPlan, state: ViewState, eventAt: Micros, measures: Float64Array, offset: number): void {
+  if (eventAt > state.newestAt && eventAt > state.foldedAt - plan.horizonMicros) state.newestAt = eventAt;
   const { tileSets } = plan;
   for (let s = 0; s < tileSets.length; s++) {
     const set = tileSets[s]!;
@@ -301,11 +315,6 @@ function accumulatePending(plan: ViewPlan, set: TileSetPlan, pending: Run, start
   }
 }
 
-function takesPart(measures: Float64Array, offset: number, count: number): boolean {
-  for (let i = 0; i < count; i++) if (!Number.isNaN(measures[offset + i])) return true;
-  return false;
-}
-
 function fieldsTakePart(set: TileSetPlan, measures: Float64Array, offset: number): boolean {
   for (let f = 0; f < set.measures.length; f++) if (!Number.isNaN(measures[offset + set.measures[f]!])) return true;
   return false;
@@ -383,13 +392,13 @@ function makeRoom(run: Run, stride: number): void {
   run.head = 0;
 }
 
-export const STATE_FORMAT = 1;
-const HEADER_BYTES = 16;
+export const STATE_FORMAT = 2;
+const HEADER_BYTES = 24;
 
 /**
  * Little-endian, everything on 8-byte boundaries, so that decoding is one copy:
- *   0 format (uint8), 4 layout (uint32), 8 foldedAt (float64), then per run its number of rows (uint32; pending last),
- *   padded to 8 bytes, then the rows of each run (float64).
+ *   0 format (uint8), 4 layout (uint32), 8 foldedAt (float64), 16 newestAt (float64), then per run its number of rows
+ *   (uint32; pending last), padded to 8 bytes, then the rows of each run (float64).
  */
 export function encodeState(plan: ViewPlan, state: ViewState): Uint8Array {
   const runs = [...state.runs, state.pending];
@@ -401,6 +410,7 @@ export function encodeState(plan: ViewPlan, state: ViewState): Uint8Array {
   view.setUint8(0, STATE_FORMAT);
   view.setUint32(4, plan.layout, true);
   view.setFloat64(8, state.foldedAt, true);
+  view.setFloat64(16, state.newestAt, true);
   const all = new Float64Array(bytes.buffer, start);
   let at = 0;
   for (let i = 0; i < runs.length; i++) {
@@ -436,7 +446,7 @@ export function decodeState(plan: ViewPlan, bytes: Uint8Array): ViewState {
   }
   if (at !== all.length) throw new RangeError(`${plan.id}: the state has ${all.length} numbers instead of ${at}`);
   const pending = runs.pop()!;
-  return { foldedAt: view.getFloat64(8, true), runs, pending };
+  return { foldedAt: view.getFloat64(8, true), newestAt: view.getFloat64(16, true), runs, pending };
 }
 
 function stridesOf(plan: ViewPlan): number[] {
