@@ -99,7 +99,7 @@ test('a view used under two aliases is compiled once, and each alias lands in it
     ]),
     'set@1',
   );
-  expect(plan.views.map((view) => view.id)).toEqual(['traffic@1']);
+  expect(plan.views.map((view) => view.plan.id)).toEqual(['traffic@1']);
   expect(plan.uses.map(({ alias, outputs, features }) => [alias, [...outputs], [...features]])).toEqual([
     ['origin', [0, 1], [1, 2]],
     ['destination', [1], [0]],

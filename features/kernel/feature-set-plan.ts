@@ -13,7 +13,7 @@ import {
 import type { FeatureSetSpec, FeatureSpec, ProjectSpec, RequestField } from '../../domain/project/spec.ts';
 import { versioned } from '../../domain/project/spec.ts';
 import type { Micros } from '../../domain/time.ts';
-import { compileView, type ViewPlan } from './view-plan.ts';
+import { type CompiledView, compileViewOf } from './compiled-view.ts';
 
 export interface ViewUsePlan {
   readonly alias: string;
@@ -32,7 +32,7 @@ export interface FeatureSetPlan {
   readonly request: readonly RequestField[];
   readonly featureNames: readonly string[];
   /** Each view once, however many aliases use it. */
-  readonly views: readonly ViewPlan[];
+  readonly views: readonly CompiledView[];
   readonly uses: readonly ViewUsePlan[];
   /** Request fields that derived features read. */
   readonly derivedInputs: readonly string[];
@@ -105,13 +105,6 @@ export function compileFeatureSet(project: ProjectSpec, featureSet: string): Fea
   };
 }
 
-export function compileViewOf(project: ProjectSpec, viewId: string): ViewPlan {
-  const view = named(project.views, viewId, 'feature view', versioned);
-  const source = named(project.sources, view.source, 'source', ({ name }) => name);
-  const entity = named(project.entities, view.entity, 'entity', ({ name }) => name);
-  return compileView(view, source, entity);
-}
-
 interface DerivedPlan {
   readonly name: string;
   readonly index: number;
@@ -142,15 +135,17 @@ function derivedInOrder(set: FeatureSetSpec): DerivedPlan[] {
 }
 
 function outputOf(
-  plan: ViewPlan,
+  { plan }: CompiledView,
   set: FeatureSetSpec,
   { name, feature, window }: Extract<FeatureSpec, { kind: 'view' }>,
 ): number {
-  const output = plan.outputs.findIndex((each) => each.feature === feature && each.window === window);
+  const outputs: readonly { readonly feature: string; readonly window: string | null }[] = plan.outputs;
+  const output = outputs.findIndex((each) => each.feature === feature && each.window === window);
   if (output >= 0) return output;
+  const over = (name: string | null): string => (name === null ? '' : ` over ${name}`);
   throw missing(
-    `the feature "${name}" of ${versioned(set)} reads ${feature} over ${window} of ${plan.id}`,
-    plan.outputs.map((each) => `${each.feature} over ${each.window}`),
+    `the feature "${name}" of ${versioned(set)} reads ${feature}${over(window)} of ${plan.id}`,
+    outputs.map((each) => `${each.feature}${over(each.window)}`),
   );
 }
 

@@ -66,7 +66,11 @@ export interface FeatureReader {
 /** @throws REFERENCE_MISSING REFERENCE_CYCLE as `compileFeatureSet` does */
 export function compileFeatureReader(project: ProjectSpec, featureSet: string): FeatureReader {
   const plan = compileFeatureSet(project, featureSet);
-  const { views, uses } = plan;
+  const { uses } = plan;
+  const views = plan.views.map((view) => {
+    if (view.kind === 'tiles') return view.plan;
+    throw new RangeError(`${view.plan.id} is kept as history, which is not read here yet`);
+  });
   const width = plan.featureNames.length;
   // the kernel writes all outputs of a view here; the set picks from it
   const outputs = views.map((view) => new Float64Array(view.outputs.length));
