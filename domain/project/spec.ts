@@ -216,10 +216,23 @@ export interface FeatureSetSpec {
 /** Observation rows: one per event of a source, at the instant `asOf`, with the request fields as they would have been sent. */
 export interface SpineSpec {
   readonly name: string;
+  /** With `sql` the first of its sources. */
   readonly source: string;
   readonly asOf: Expression;
   readonly where: Expression | null;
   readonly request: readonly { readonly name: string; readonly value: Expression }[];
+  /** Rows by a query instead: `asOf` is then its column `as_of`, `where` null and `request` empty. Labels need a window. */
+  readonly sql?: SpineQuerySpec;
+}
+
+/**
+ * One SELECT (DuckDB) that gives `as_of` (BIGINT, µs) and every request field by its name. Its tables are the sources, each
+ * with event_at, available_at, ingest_seq and the source's own columns (`ts` as BIGINT µs): one row per event, as it stands
+ * at the dataset's knowledge cut. It may read nothing else and call nothing that differs from run to run.
+ */
+export interface SpineQuerySpec {
+  readonly text: string;
+  readonly sources: readonly string[];
 }
 
 /**
