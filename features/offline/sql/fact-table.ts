@@ -9,7 +9,6 @@ import type { ColumnType } from '../../../domain/project/expression.ts';
 import { quoteIdentifier } from '../../../domain/project/expression.ts';
 import type { KeyPart, SourceSpec } from '../../../domain/project/spec.ts';
 import { SQL_TYPES } from '../ingest-sql.ts';
-import { textSql } from '../duckdb.ts';
 
 /** The stored rows of a source: a relation with `event_at`, `available_at`, `ingest_seq` (BIGINT) and the source's columns. */
 export interface LogRelation {

@@ -110,7 +110,10 @@ async function loadSource(duckdb: DuckDb, { spec, rows }: WorldSource, table: st
     table,
     [...times, ...spec.columns],
     rows.map(({ eventAt, availableAt, seq, kind, row }) => [
-      ...[eventAt, availableAt, seq, OPERATIONS[kind]],
+      eventAt,
+      availableAt,
+      seq,
+      OPERATIONS[kind],
       ...spec.columns.map(({ name }) => row[name] ?? null),
     ]),
   );
