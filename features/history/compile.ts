@@ -99,9 +99,15 @@ function outputsOf(view: FeatureViewSpec, feature: AggregateSpec, slots: SlotLis
     k: feature.k ?? 0,
     q: feature.q ?? 0,
     exactUpTo: feature.exactUpTo ?? DEFAULT_EXACT_UP_TO,
-    default: feature.default,
+    default: fallbackOf(feature.default, scalar),
   });
   return feature.fn === 'latest' ? [output(null)] : feature.windows.map(output);
+}
+
+/** As in literals, text stands for whole numbers beyond 2^53, NaN and the infinities. */
+function fallbackOf(value: AggregateSpec['default'], type: OutputType): Datum {
+  if (typeof value !== 'string' || typeof type === 'object' || type === 'str') return value;
+  return type === 'f64' ? Number(value) : toInstant(BigInt(value));
 }
 
 function pairsOf(by: ColumnType, of: OutputType): OutputType {
