@@ -15,4 +15,6 @@ export interface BlobStore {
   /** A local, read-only file that holds the blob, its digest checked, for readers that need a path (DuckDB). */
   localPath(ref: Pick<BlobRef, 'sha256'>): Promise<string>;
   has(ref: Pick<BlobRef, 'sha256'>): Promise<boolean>;
+  /** For what nothing refers to any more, such as intermediate files; one that is not there is gone already. */
+  remove(ref: Pick<BlobRef, 'sha256'>): Promise<void>;
 }

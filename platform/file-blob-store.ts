@@ -91,6 +91,11 @@ export class FileBlobStore implements BlobStore {
     }
   }
 
+  async remove({ sha256 }: Digest): Promise<void> {
+    await rm(this.#path(sha256), { force: true });
+    this.#verified.delete(sha256);
+  }
+
   /** A damaged blob is not intact: putting its bytes again repairs it. */
   async #isIntact(sha256: string): Promise<boolean> {
     try {

@@ -3,6 +3,7 @@ import type { SplitSpec } from '../project/spec.ts';
 import type { Micros } from '../time.ts';
 import type { LeakageFinding } from './leakage.ts';
 import type { LogFile } from './log-file.ts';
+import type { SplitPart } from './split.ts';
 
 export const DATASET_FORMAT = 'serin.dataset/1';
 
@@ -15,9 +16,14 @@ export const DATASET_COLUMNS = {
   split: 'split',
 } as const;
 
-export type Split = 'TRAIN' | 'TEST' | 'PURGED';
-/** `NULL`: the label's own expression has no value for the event; `IMMATURE`: not known at the knowledge cut. */
-export type LabelStatus = 'VALUE' | 'NULL' | 'IMMATURE';
+export type Split = SplitPart;
+export const SPLITS: readonly Split[] = ['TRAIN', 'TEST', 'PURGED', 'EMBARGOED', 'GROUP_PURGED'];
+/**
+ * `NULL`: the label's own expression has no value for the event; `IMMATURE`: not known at the knowledge cut; `CENSORED`: the
+ * window of the label was cut short; `POSITIVE` and `NEGATIVE`: of labels that ask for any event. Only `VALUE`, `POSITIVE`
+ * and `NEGATIVE` have a label.
+ */
+export type LabelStatus = 'VALUE' | 'NULL' | 'IMMATURE' | 'CENSORED' | 'POSITIVE' | 'NEGATIVE';
 
 export interface SplitCounts {
   /** Rows in the range, before the sample. */
@@ -28,6 +34,8 @@ export interface SplitCounts {
   readonly labelled: number;
   readonly immature: number;
   readonly positives: number;
+  /** Absent: none. */
+  readonly censored?: number;
 }
 
 /** One feature over the training rows: the frozen baseline of drift monitors. */
@@ -70,7 +78,10 @@ export interface DatasetManifest {
   /** Parquet, ordered by (as_of, row_id). */
   readonly file: BlobRef;
   readonly rows: number;
-  readonly splits: Readonly<Record<Split, SplitCounts>>;
+  /** The last two are there when the split asks for them. */
+  readonly splits: Readonly<
+    Record<'TRAIN' | 'TEST' | 'PURGED', SplitCounts> & Partial<Record<'EMBARGOED' | 'GROUP_PURGED', SplitCounts>>
+  >;
   readonly firstAsOf: Micros;
   readonly lastAsOf: Micros;
   readonly statistics: readonly ColumnStatistics[];

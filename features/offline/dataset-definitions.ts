@@ -1,5 +1,15 @@
 import { SerinError } from '../../domain/errors.ts';
-import type { LabelSpec, ModelSpec, ProjectSpec, SourceSpec, SpineSpec } from '../../domain/project/spec.ts';
+import { columnsOf } from '../../domain/project/expression.ts';
+import {
+  type FeatureSpec,
+  type FeatureViewSpec,
+  type LabelSpec,
+  type ModelSpec,
+  type ProjectSpec,
+  type SourceSpec,
+  type SpineSpec,
+  versioned,
+} from '../../domain/project/spec.ts';
 import { compileFeatureSet, type FeatureSetPlan } from '../kernel/feature-set-plan.ts';
 
 /** Everything of a project that one dataset is made of. */
@@ -9,7 +19,12 @@ export interface DatasetDefinitions {
   readonly label: LabelSpec;
   readonly spineSource: SourceSpec;
   readonly featureSet: FeatureSetPlan;
-  /** Sources that are read: the spine's, then those of the views. */
+  /** The views as they are declared, at the positions of `featureSet.views`. */
+  readonly views: readonly FeatureViewSpec[];
+  /** Positions of the derived features in the feature set, and of the view features that they read. */
+  readonly derived: readonly number[];
+  readonly derivedReads: readonly number[];
+  /** Sources that are read, each once: the spine's first. */
   readonly sources: readonly SourceSpec[];
 }
 
@@ -19,30 +34,56 @@ export function datasetDefinitions(project: ProjectSpec, modelName: string, feat
   const spine = find(project.spines, model.spine, 'spine');
   const label = find(project.labels, model.label, 'label');
   const featureSet = compileFeatureSet(project, featureSetId);
-  if (label.source !== spine.source) {
+  if (label.window === undefined && (label.source !== spine.source || spine.sql !== undefined)) {
     throw new SerinError(
       'SPEC_INVALID',
-      `the label "${label.name}" is over ${label.source} but the spine "${spine.name}" over ${spine.source}: a label belongs to the spine's own event`,
+      spine.sql === undefined
+        ? `the label "${label.name}" is over ${label.source} but the spine "${spine.name}" over ${spine.source}: a label without a window belongs to the spine's own event`
+        : `the label "${label.name}" has no window but the rows of the spine "${spine.name}" are no events: give it a window`,
     );
   }
   const given = new Set(spine.request.map((field) => field.name));
-  const absent = featureSet.request.filter((field) => !given.has(field.name));
+  const absent = spine.sql === undefined ? featureSet.request.filter((field) => !given.has(field.name)) : [];
   if (absent.length > 0) {
     throw new SerinError(
       'SPEC_INVALID',
       `${featureSetId} needs the request fields ${absent.map((field) => field.name).join(', ')}, which the spine "${spine.name}" does not give`,
     );
   }
-  const names = new Set([spine.source, ...featureSet.views.map((view) => view.source)]);
+  const { features } = find(project.featureSets, featureSetId, 'feature set', versioned);
+  const read = new Set<string>();
+  for (const feature of features) if (feature.kind === 'derived') columnsOf(feature.expression, read);
+  const positions = (holds: (feature: FeatureSpec) => boolean): number[] =>
+    features.flatMap((feature, i) => (holds(feature) ? [i] : []));
+  const names = new Set([
+    ...(spine.sql?.sources ?? [spine.source]),
+    ...featureSet.views.map((view) => view.plan.source),
+    ...(label.window === undefined ? [] : [label.source, ...(label.window.censor ? [label.window.censor.source] : [])]),
+  ]);
   const sources = [...names].map((name) => find(project.sources, name, 'source'));
-  return { model, spine, label, spineSource: sources[0]!, featureSet, sources };
+  return {
+    model,
+    spine,
+    label,
+    spineSource: sources.find(({ name }) => name === spine.source) ?? sources[0]!,
+    featureSet,
+    views: featureSet.views.map(({ plan }) => find(project.views, plan.id, 'feature view', versioned)),
+    derived: positions(({ kind }) => kind === 'derived'),
+    derivedReads: positions(({ kind, name }) => kind === 'view' && read.has(name)),
+    sources,
+  };
 }
 
-function find<T extends { readonly name: string }>(all: readonly T[], name: string, what: string): T {
-  const found = all.find((item) => item.name === name);
+function find<T>(
+  all: readonly T[],
+  name: string,
+  what: string,
+  nameOf: (item: T) => string = (item) => (item as { readonly name: string }).name,
+): T {
+  const found = all.find((item) => nameOf(item) === name);
   if (found) return found;
   throw new SerinError(
     'REFERENCE_MISSING',
-    `the ${what} "${name}" does not exist; there are ${all.map((item) => item.name).join(', ') || 'none'}`,
+    `the ${what} "${name}" does not exist; there are ${all.map(nameOf).join(', ') || 'none'}`,
   );
 }

@@ -1,5 +1,5 @@
-/** What the dataset thread is given and what it hands back; plain values only, since they cross threads. */
-import type { ColumnStatistics, Split, SplitCounts } from '../../domain/features/dataset-manifest.ts';
+/** What the dataset threads are given and what they hand back; plain values only, since they cross threads. */
+import type { ColumnStatistics, DatasetManifest, Split } from '../../domain/features/dataset-manifest.ts';
 import type { LeakageFinding } from '../../domain/features/leakage.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
 import type { ProjectSpec, SplitSpec } from '../../domain/project/spec.ts';
@@ -18,6 +18,7 @@ export interface SourceLog {
   readonly rows: number;
 }
 
+/** What all tasks of one build share. */
 export interface DatasetJob {
   readonly project: ProjectSpec;
   readonly model: string;
@@ -27,26 +28,88 @@ export interface DatasetJob {
   readonly seed: number;
   readonly knowledgeCut: KnowledgeCut;
   readonly logs: Readonly<Record<string, SourceLog>>;
-  /** Where the Parquet file goes. */
+  /** Names the build in its intermediate files, so that no two builds have a file of the same bytes. */
+  readonly digest: string;
+}
+
+/** The rows that are asked about, once they are known. */
+export interface SpineSummary {
+  readonly rows: number;
+  readonly firstAsOf: Micros;
+  readonly lastAsOf: Micros;
+  /** Rows in each split before the samples were drawn. */
+  readonly candidates: Readonly<Record<Split, number>>;
+}
+
+/** A stretch of the keys, in their order: the `chunk`-th of `chunks` equal ones. */
+export interface KeyRange {
+  readonly chunk: number;
+  readonly chunks: number;
+}
+
+/** One piece of work; each writes one Parquet file. */
+interface Task {
   readonly outputPath: string;
   readonly duckdb: DuckDbSettings;
 }
 
+export interface SpineTask extends Task {
+  readonly kind: 'spine';
+  /** Folder in which intermediate files may lie. */
+  readonly folder: string;
+}
+
+interface TaskOnSpine extends Task {
+  readonly spine: SpineSummary;
+  readonly spinePath: string;
+}
+
+export interface ReplayTask extends TaskOnSpine {
+  readonly kind: 'replay';
+  /** Position in the feature set's views. */
+  readonly view: number;
+  readonly range: KeyRange;
+}
+
+/** Labels over a window, from their own source. */
+export interface LabelTask extends TaskOnSpine {
+  readonly kind: 'label';
+  readonly range: KeyRange;
+}
+
+export interface AssemblyTask extends TaskOnSpine {
+  readonly kind: 'assemble';
+  /** Per view of the feature set the files of its chunks, in their order. */
+  readonly answers: readonly (readonly string[])[];
+  /** Empty for a label of the spine's own event. */
+  readonly labels: readonly string[];
+}
+
+export type DatasetTask = SpineTask | ReplayTask | LabelTask | AssemblyTask;
+
 export interface DatasetResult {
   readonly rows: number;
-  readonly splits: Readonly<Record<Split, SplitCounts>>;
+  readonly splits: DatasetManifest['splits'];
   readonly firstAsOf: Micros;
   readonly lastAsOf: Micros;
   readonly statistics: readonly ColumnStatistics[];
   readonly leakage: readonly LeakageFinding[];
 }
 
+export interface TaskResults {
+  readonly spine: SpineSummary;
+  readonly replay: null;
+  readonly label: null;
+  readonly assemble: DatasetResult;
+}
+
 /** Counts of rows, over all steps; `done` never falls and ends at `total`. */
 export type Progress = (done: number, total: number) => void;
 
 export type ThreadMessage =
-  | { readonly type: 'progress'; readonly done: number; readonly total: number }
-  | { readonly type: 'done'; readonly result: DatasetResult }
+  /** Rows of the task that have gone by. */
+  | { readonly type: 'progress'; readonly rows: number }
+  | { readonly type: 'done'; readonly result: TaskResults[DatasetTask['kind']] }
   | {
       readonly type: 'refused';
       readonly code: ErrorCode;

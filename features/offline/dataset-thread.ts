@@ -1,39 +1,71 @@
-/** Entry of the dataset thread: the replay is plain computation and would hold up whoever awaits it. */
+/** Entry of a dataset thread: replays are plain computation and would hold up whoever awaits them. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { SerinError } from '../../domain/errors.ts';
-import type { DatasetJob, ThreadMessage } from './dataset-job.ts';
-import { makeDatasetFile } from './dataset-table.ts';
+import { assembleDataset } from './dataset-assembly.ts';
+import { datasetDefinitions } from './dataset-definitions.ts';
+import type { DatasetJob, DatasetTask, TaskResults, ThreadMessage } from './dataset-job.ts';
+import { labelChunk } from './dataset-labels.ts';
+import { replayChunk } from './dataset-replay.ts';
+import { writeSpine } from './dataset-spine.ts';
+import { cancelled } from './dataset-threads.ts';
 import { DuckDb } from './duckdb.ts';
 
 const PROGRESS_EVERY_MS = 200;
 
-async function main(job: DatasetJob): Promise<void> {
+function main(job: DatasetJob): void {
   const port = parentPort!;
+  const definitions = datasetDefinitions(job.project, job.model, job.featureSet);
   let duckdb: DuckDb | undefined;
   let aborted = false;
-  let reportedAt = 0;
-  port.on('message', () => {
-    aborted = true;
-    duckdb?.interrupt();
-  });
-  let last: ThreadMessage;
-  try {
-    duckdb = await DuckDb.open(job.duckdb);
-    const result = await makeDatasetFile(duckdb, job, (done, total) => {
+
+  const work = async (task: DatasetTask): Promise<ThreadMessage> => {
+    let gone = 0;
+    let reportedAt = 0;
+    const onRows = (rows: number): void => {
       if (aborted) throw cancelled();
-      if (performance.now() - reportedAt < PROGRESS_EVERY_MS && done < total) return;
+      gone += rows;
+      if (performance.now() - reportedAt < PROGRESS_EVERY_MS) return;
       reportedAt = performance.now();
-      port.postMessage({ type: 'progress', done, total } satisfies ThreadMessage);
-    });
-    last = { type: 'done', result };
-  } catch (error) {
-    last = messageOf(aborted ? cancelled() : error);
-  } finally {
-    duckdb?.close();
-  }
-  // the caller ends the thread when it hears this, so the database is closed by now
-  port.postMessage(last);
-  port.close();
+      port.postMessage({ type: 'progress', rows: gone } satisfies ThreadMessage);
+    };
+    try {
+      if (aborted) throw cancelled();
+      // a database of its own for each task, so that what one needed is free for the next
+      duckdb = await DuckDb.open(task.duckdb);
+      return { type: 'done', result: await carryOut(duckdb, task, onRows) };
+    } catch (error) {
+      return messageOf(aborted ? cancelled() : error);
+    } finally {
+      duckdb?.close();
+      duckdb = undefined;
+    }
+  };
+  const carryOut = (
+    database: DuckDb,
+    task: DatasetTask,
+    onRows: (rows: number) => void,
+  ): Promise<TaskResults[DatasetTask['kind']]> => {
+    switch (task.kind) {
+      case 'spine':
+        return writeSpine(database, definitions, job, task);
+      case 'replay':
+        return replayChunk(database, definitions, job, task, onRows);
+      case 'label':
+        return labelChunk(database, definitions, job, task, onRows);
+      case 'assemble':
+        return assembleDataset(database, definitions, job, task, onRows);
+    }
+  };
+
+  port.on('message', (message: DatasetTask | 'abort') => {
+    if (message === 'abort') {
+      aborted = true;
+      duckdb?.interrupt();
+      return;
+    }
+    // the database is closed when the owner hears of the end, since it may end the thread then
+    void work(message).then((last) => port.postMessage(last));
+  });
 }
 
 function messageOf(error: unknown): ThreadMessage {
@@ -42,8 +74,4 @@ function messageOf(error: unknown): ThreadMessage {
   return { type: 'crashed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }
 
-function cancelled(): SerinError {
-  return new SerinError('CANCELLED', 'the dataset build was cancelled');
-}
-
-await main(workerData as DatasetJob);
+main(workerData as DatasetJob);

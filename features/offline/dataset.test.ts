@@ -188,6 +188,11 @@ class FolderOfBlobs implements BlobStore {
   has({ sha256 }: { sha256: string }): Promise<boolean> {
     return Promise.resolve(this.#bytes.has(sha256) || this.#paths.has(sha256));
   }
+  remove({ sha256 }: { sha256: string }): Promise<void> {
+    this.#bytes.delete(sha256);
+    this.#paths.delete(sha256);
+    return Promise.resolve();
+  }
 }
 
 const aFolder = () => mkdtemp(join(tmpdir(), 'serin-dataset-'));
@@ -282,7 +287,8 @@ function naiveCell(events: Events, row: Record<string, ScalarValue>, name: strin
   if (name === 'busy') return naiveCell(events, row, 'origin__flights__24h')! / (row['distance'] as number);
   const [alias, feature, windowName] = name.split('__');
   const { lengthMicros, hopMicros } = WINDOWS.find((window) => window.name === windowName)!;
-  const start = hopMicros === null ? asOf - lengthMicros : Math.floor((asOf - lengthMicros) / hopMicros) * hopMicros;
+  const since = asOf - lengthMicros!;
+  const start = hopMicros === null ? since : Math.floor(since / hopMicros) * hopMicros;
   const delays =
     events
       .get(row[alias === 'destination' ? 'destination' : 'origin']!)

@@ -30,7 +30,9 @@ test('appended doubles are what is read back', async () => {
   const duckdb = await aDuckDb();
   const column = Float64Array.from({ length: 4099 }, (_, i) => (i % 7 === 0 ? NaN : i / 3));
   await duckdb.run('CREATE TABLE numbers (i DOUBLE, x DOUBLE)');
-  await duckdb.appendDoubles('numbers', [Float64Array.from(column.keys()), column]);
+  const writer = await duckdb.openDoubles('numbers', 2);
+  column.forEach((value, i) => writer.add([i, value]));
+  writer.close();
   const read: number[] = [];
   for await (const { rows, columns } of duckdb.doubles('SELECT x FROM numbers ORDER BY i'))
     read.push(...columns[0]!.subarray(0, rows));

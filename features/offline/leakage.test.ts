@@ -1,6 +1,17 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { findAssumedAvailability, findOwnEvents, findSeparation, SEPARATION_AUC } from './leakage.ts';
+import {
+  findAssumedAvailability,
+  findLateFeatures,
+  findOwnEvents,
+  findSeparation as separation,
+  sampleForSeparation,
+  SEPARATION_AUC,
+} from './leakage.ts';
+
+const findSeparation = (features: readonly string[], columns: readonly Float64Array[], y: Float64Array) =>
+  features.flatMap((feature, i) => separation(feature, columns[i]!, sampleForSeparation(y)));
+
 
 const labels = Float64Array.from({ length: 400 }, (_, i) => i % 2);
 /** Separates `share` of the rows exactly; the others have the same value in both classes. */
@@ -79,5 +90,27 @@ test('availability that is never later than the event is called assumed', () => 
   ).toEqual([]);
   expect(findAssumedAvailability([{ ...count, atOnce: 10 }])).toMatchObject([
     { kind: 'availability', severity: 'warn', value: 1 },
+  ]);
+});
+
+test('rows without a label take no part in what a feature separates', () => {
+  const half = labels.map((label, i) => (i < 200 ? label : NaN));
+  const sample = sampleForSeparation(half)!;
+  expect(sample.rows).toEqual(Uint32Array.from({ length: 200 }, (_, i) => i));
+  expect(separation('copy', labels, sample)).toMatchObject([{ value: 1 }]);
+});
+
+test('events that become known after the label are worth a look, earlier ones are not', () => {
+  const delay = { alias: 'status', view: 'reports@1', source: 'reports', labelDelayMicros: 7.2e9 };
+  expect(findLateFeatures([{ ...delay, delayMicros: 7.2e9 }])).toEqual([]);
+  expect(findLateFeatures([{ ...delay, delayMicros: 2.592e11 }])).toEqual([
+    {
+      feature: 'status__*',
+      kind: 'availability',
+      severity: 'warn',
+      value: 7.2e9 / 2.592e11,
+      sentence:
+        'Half of the events of reports become known 3 d after they happen or later, which is after the label is (2 h), so status (reports@1) tells of what is long past or was written with the outcome at hand.',
+    },
   ]);
 });

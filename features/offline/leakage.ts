@@ -59,45 +59,98 @@ export function findAssumedAvailability(counts: readonly AvailabilityCount[]): L
     }));
 }
 
-/**
- * Features that separate the classes alone, in either direction; a missing value ranks below all others, so that a feature
- * whose absence tells the outcome is found too.
- * @param columns  one per feature, values of the labelled training rows, NaN for null
- * @param labels   0 or 1 for the same rows
- */
-export function findSeparation(
-  features: readonly string[],
-  columns: readonly Float64Array[],
-  labels: Float64Array,
-): LeakageFinding[] {
-  const step = Math.max(1, Math.ceil(labels.length / SEPARATION_MAX_ROWS));
-  const [y, rows] = [everyNth(labels, step), Math.ceil(labels.length / step)];
-  let positives = 0;
-  for (const label of y) positives += label;
-  if (Math.min(positives, rows - positives) < SEPARATION_MIN_ROWS_PER_CLASS) return [];
-  return features.flatMap((feature, i) => {
-    const scores = everyNth(columns[i]!, step);
-    for (let row = 0; row < rows; row++) if (Number.isNaN(scores[row])) scores[row] = -Number.MAX_VALUE;
-    const auc = rocAuc(y, scores);
-    const value = Math.max(auc, 1 - auc);
-    if (value < SEPARATION_AUC) return [];
-    return [
-      {
-        feature,
-        kind: 'separation' as const,
-        severity: 'fail' as const,
-        value,
-        sentence: `${feature} alone ranks the classes with an AUC of ${value.toFixed(3)} on ${whole(rows)} training rows, at or above ${SEPARATION_AUC}: it probably holds the outcome.`,
-      },
-    ];
-  });
+export interface AvailabilityDelay {
+  readonly alias: string;
+  readonly view: string;
+  readonly source: string;
+  /** Of half of the source's events at least: from the event to when it is known. */
+  readonly delayMicros: number;
+  /** From the instant that is asked about to when the label is known. */
+  readonly labelDelayMicros: number;
 }
 
-/** A copy. Rows lie in order of time, so that every n-th is spread over all of it. */
-function everyNth(values: Float64Array, n: number): Float64Array {
-  const kept = new Float64Array(Math.ceil(values.length / n));
-  for (let i = 0; i < kept.length; i++) kept[i] = values[i * n]!;
-  return kept;
+/** Values that become known later than the label itself were, if they helped, made from what the label is about. */
+export function findLateFeatures(delays: readonly AvailabilityDelay[]): LeakageFinding[] {
+  return delays
+    .filter(({ delayMicros, labelDelayMicros }) => delayMicros > labelDelayMicros)
+    .map(({ alias, view, source, delayMicros, labelDelayMicros }) => ({
+      feature: `${alias}__*`,
+      kind: 'availability',
+      severity: 'warn',
+      value: labelDelayMicros / delayMicros,
+      sentence: `Half of the events of ${source} become known ${duration(delayMicros)} after they happen or later, which is after the label is (${duration(labelDelayMicros)}), so ${alias} (${view}) tells of what is long past or was written with the outcome at hand.`,
+    }));
+}
+
+/** Labelled training rows that features are judged on. */
+export interface SeparationSample {
+  /** Positions among the training rows, ascending. */
+  readonly rows: Uint32Array;
+  /** 0 or 1 for each. */
+  readonly labels: Float64Array;
+}
+
+/**
+ * @param labels of the training rows, NaN where there is none
+ * @returns null when a class has too few rows to tell
+ */
+export function sampleForSeparation(labels: Float64Array): SeparationSample | null {
+  const labelled = new Uint32Array(labels.length);
+  let count = 0;
+  for (let row = 0; row < labels.length; row++) {
+    if (labels[row] === 0 || labels[row] === 1) labelled[count++] = row;
+  }
+  // rows lie in order of time, so that every n-th is spread over all of it
+  const step = Math.max(1, Math.ceil(count / SEPARATION_MAX_ROWS));
+  const rows = Uint32Array.from({ length: Math.ceil(count / step) }, (_, i) => labelled[i * step]!);
+  const sample = Float64Array.from(rows, (row) => labels[row]!);
+  let positives = 0;
+  for (const label of sample) positives += label;
+  if (Math.min(positives, rows.length - positives) < SEPARATION_MIN_ROWS_PER_CLASS) return null;
+  return { rows, labels: sample };
+}
+
+/**
+ * Whether a feature separates the classes alone, in either direction; a missing value ranks below all others, so that a
+ * feature whose absence tells the outcome is found too.
+ * @param column values of the training rows, NaN for null
+ */
+export function findSeparation(
+  feature: string,
+  column: Float64Array,
+  sample: SeparationSample | null,
+): LeakageFinding[] {
+  if (sample === null) return [];
+  const { rows, labels } = sample;
+  const scores = new Float64Array(rows.length);
+  for (let i = 0; i < rows.length; i++) {
+    const score = column[rows[i]!]!;
+    scores[i] = Number.isNaN(score) ? -Number.MAX_VALUE : score;
+  }
+  const auc = rocAuc(labels, scores);
+  const value = Math.max(auc, 1 - auc);
+  if (value < SEPARATION_AUC) return [];
+  return [
+    {
+      feature,
+      kind: 'separation',
+      severity: 'fail',
+      value,
+      sentence: `${feature} alone ranks the classes with an AUC of ${value.toFixed(3)} on ${whole(rows.length)} training rows, at or above ${SEPARATION_AUC}: it probably holds the outcome.`,
+    },
+  ];
+}
+
+/** In the largest unit of which there is at least one. */
+function duration(micros: number): string {
+  const units = [
+    ['d', 86_400e6],
+    ['h', 3_600e6],
+    ['min', 60e6],
+    ['s', 1e6],
+  ] as const;
+  const [unit, size] = units.find(([, each]) => micros >= each) ?? ['µs', 1];
+  return `${Number((micros / size).toPrecision(3))} ${unit}`;
 }
 
 function whole(count: number): string {
