@@ -25,7 +25,10 @@ const numbers = fc.array(finite, { maxLength: 12 });
 
 function sumOf(values: readonly number[], square = false): ExactSum {
   const sum = new ExactSum();
-  for (const value of values) square ? sum.addSquare(value) : sum.add(value);
+  for (const value of values) {
+    if (square) sum.addSquare(value);
+    else sum.add(value);
+  }
   return sum;
 }
 
