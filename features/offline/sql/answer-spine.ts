@@ -243,7 +243,7 @@ async function* rowsOf(duckdb: DuckDb, sql: string): AsyncGenerator<DuckDBValue[
 /** As `answerSpine` for a view of latest values alone, by the plan of `latest-sql.ts`. */
 export async function answerLatest(duckdb: DuckDb, spine: SpineRelation, question: ViewQuestion): Promise<ViewAnswer> {
   const answer = emptyAnswer(question.plan, spine.rows);
-  for await (const [idx, ...row] of rowsOf(duckdb, latestColumnsSql(spine, question))) {
+  for await (const [idx, ...row] of rowsOf(duckdb, latestColumnsSql(spine, [question]))) {
     for (let i = 0; i < answer.values.length; i++) {
       answer.values[i]![Number(idx)] = datumOf(row[2 * i]!);
       answer.statuses[i]![Number(idx)] = row[2 * i + 1] as FeatureStatus;

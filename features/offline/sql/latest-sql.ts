@@ -16,16 +16,7 @@ import type { HistoryPlan } from '../../history/plan.ts';
 import { SQL_TYPES } from '../ingest-sql.ts';
 import { durationSql } from './aggregate-sql.ts';
 import type { SpineRelation, ViewQuestion } from './answer-spine.ts';
-import {
-  factsSql,
-  keyColumn,
-  type LogRelation,
-  PUT,
-  RETRACT,
-  sameKeySql,
-  slotColumn,
-  TOMBSTONE,
-} from './fact-table.ts';
+import { factsSql, keyColumn, type LogRelation, PUT, RETRACT, slotColumn, TOMBSTONE } from './fact-table.ts';
 import { latestGroups } from './newest-sql.ts';
 
 /** True when every output of a view is a latest value, which is when `latestColumnsSql` answers it. */
@@ -34,49 +25,71 @@ export function isLatestOnly(plan: HistoryPlan): boolean {
 }
 
 /**
- * A SELECT with one row per spine row: `idx` (the spine's row), and for output i of the plan `v<i>` (its value, the
- * default in place of null) and `status<i>` (before the default). Rows come in no order.
+ * A SELECT with one row per spine row: `idx` (the spine's row), the carried columns, and for output i of question u
+ * `v<u>_<i>` (its value, the default in place of null) and `status<u>_<i>` (before the default). Rows come in no order.
  *
  *   const sql = latestColumnsSql(
  *     { sql: 'spine', row: 'idx', asOf: 'as_of', knownSeq: null },
- *     { plan, log: logRelation(source, logName(source.name)), key: [requestColumn('origin')] });
+ *     [{ plan, log: logRelation(source, logName(source.name)), key: [requestColumn('origin')] }]);
  *   await duckdb.run(`CREATE TABLE airport AS ${sql}`);
  *
+ * @param carried columns of the spine that go along
  * @throws RangeError for a view with other outputs, and for a spine with `knownSeq`
  */
-export function latestColumnsSql(spine: Omit<SpineRelation, 'rows'>, { plan, log, key }: ViewQuestion): string {
-  if (!isLatestOnly(plan) || spine.knownSeq !== null)
-    throw new RangeError(`${plan.id}: only latest values as of the rows' own times have this form`);
-  const keys = plan.keyParts.map((_, i) => keyColumn(i));
+export function latestColumnsSql(
+  spine: Omit<SpineRelation, 'rows'>,
+  questions: readonly ViewQuestion[],
+  carried: readonly string[] = [],
+): string {
+  const keyColumns = questions.flatMap(({ plan, key }, u) =>
+    key.map((sql, i) => `CAST(${sql} AS ${SQL_TYPES[plan.keyParts[i]!.type]}) AS ${askedKey(u, i)}`),
+  );
+  const own = [`CAST(${spine.row} AS BIGINT) AS idx`, `${spine.asOf} AS as_of`, ...keyColumns];
   const steps = [
-    `q AS (
-      SELECT CAST(${spine.row} AS BIGINT) AS idx, ${spine.asOf} AS as_of,
-        ${spine.asOf}${plan.boundary === 'exclusive' ? ' - 1' : ''} AS cut
-        ${key.map((sql, i) => `, CAST(${sql} AS ${SQL_TYPES[plan.keyParts[i]!.type]}) AS ${keys[i]}`).join('')}
-      FROM ${spine.sql})`,
+    `q AS (SELECT ${[...own, ...carried.map((name, c) => `${name} AS carried${c}`)].join(', ')} FROM ${spine.sql})`,
   ];
-  const columns: string[] = [];
+  const columns = ['q.idx', ...carried.map((name, c) => `q.carried${c} AS ${name}`)];
   let from = 'q';
-  for (const [g, group] of latestGroups(plan).entries()) {
-    const slots = usedSlots(plan, group.outputs);
-    const choice: Choice = { plan, log, keys, slots, condition: group.condition, name: `newest${g}` };
-    if (rowsStandForEver(choice)) {
-      steps.push(lastingSql(choice, factsSql(plan, { ...log, identity: null }, 'none', slots)));
-      from += ` ASOF LEFT JOIN newest${g} ON ${sameKeySql(keys, `newest${g}`)} AND q.cut >= newest${g}.vis`;
-    } else {
-      steps.push(...endingSql(choice));
-      from += ` LEFT JOIN newest${g} ON q.idx = newest${g}.idx`;
+  for (const [u, { plan, log }] of questions.entries()) {
+    if (!isLatestOnly(plan) || spine.knownSeq !== null)
+      throw new RangeError(`${plan.id}: only latest values as of the rows' own times have this form`);
+    const outputs: string[] = [];
+    for (const [g, group] of latestGroups(plan).entries()) {
+      const name = `newest${u}_${g}`;
+      const choice: Choice = { u, plan, log, slots: usedSlots(plan, group.outputs), condition: group.condition, name };
+      if (rowsStandForEver(choice)) {
+        steps.push(lastingSql(choice, factsSql(plan, { ...log, identity: null }, 'none', choice.slots)));
+        from += ` ASOF LEFT JOIN ${name} ON ${asksSql(choice, name)} AND ${cutSql(plan)} >= ${name}.vis`;
+      } else {
+        steps.push(...endingSql(choice));
+        from += ` LEFT JOIN ${name} ON q.idx = ${name}.idx`;
+      }
+      for (const i of group.outputs) outputs[i] = outputSql(choice, i);
     }
-    for (const i of group.outputs) columns[i] = outputSql(plan, i, `newest${g}`);
+    columns.push(...outputs);
   }
-  return `WITH ${steps.join(', ')} SELECT q.idx, ${columns.join(', ')} FROM ${from}`;
+  return `WITH ${steps.join(', ')} SELECT ${columns.join(', ')} FROM ${from}`;
+}
+
+function askedKey(question: number, part: number): string {
+  return `k${question}_${part}`;
+}
+
+function asksSql({ u, plan }: Choice, fact = 'f'): string {
+  const same = plan.keyParts.map((_, i) => `q.${askedKey(u, i)} = ${fact}.${keyColumn(i)}`);
+  return same.length === 0 ? 'TRUE' : same.join(' AND ');
+}
+
+function cutSql({ boundary }: HistoryPlan): string {
+  return boundary === 'exclusive' ? '(q.as_of - 1)' : 'q.as_of';
 }
 
 /** Outputs that choose among the same rows of one view. */
 interface Choice {
+  /** Of the question in the list. */
+  readonly u: number;
   readonly plan: HistoryPlan;
   readonly log: LogRelation;
-  readonly keys: readonly string[];
   readonly slots: readonly number[];
   /** Over `f`: which rows can be chosen. */
   readonly condition: string;
@@ -94,19 +107,20 @@ function rowsStandForEver({ plan, log, condition }: Choice): boolean {
 }
 
 /** What can be chosen, and the tombstones. */
-function candidatesSql({ log, condition, keys }: Choice, facts: string, also = 'TRUE'): string {
+function candidatesSql({ plan, log, condition }: Choice, facts: string, also = 'TRUE'): string {
   const kept = [
     ...(log.op === null ? [] : [`f.op <> ${RETRACT}`]),
     ...(condition === 'TRUE' ? [] : [log.op === null ? condition : `(f.op = ${TOMBSTONE} OR ${condition})`]),
     ...(also === 'TRUE' ? [] : [also]),
-    ...keys.map((part) => `f.${part} IS NOT NULL`),
+    ...plan.keyParts.map((_, i) => `f.${keyColumn(i)} IS NOT NULL`),
   ];
   return `SELECT f.*, GREATEST(f.event_at, f.av) AS vis FROM (${facts}) f${kept.length === 0 ? '' : ` WHERE ${kept.join(' AND ')}`}`;
 }
 
 /** The rows that are the newest of their key from their `vis` on until the next one's. */
 function lastingSql(choice: Choice, facts: string, name = choice.name): string {
-  const partition = choice.keys.length === 0 ? '' : `PARTITION BY ${choice.keys.join(', ')} `;
+  const keys = choice.plan.keyParts.map((_, i) => keyColumn(i));
+  const partition = keys.length === 0 ? '' : `PARTITION BY ${keys.join(', ')} `;
   return `${name} AS (
     SELECT * FROM (${candidatesSql(choice, facts)})
     WINDOW by_vis AS (${partition}ORDER BY vis, event_at, av, seq)
@@ -118,7 +132,8 @@ const STAY_BITS = 4;
 
 /** As `lastingSql`, but one row per question, and also of rows that stand for a time only. */
 function endingSql(choice: Choice): string[] {
-  const { plan, log, keys, slots, name } = choice;
+  const { plan, log, slots, name } = choice;
+  const cut = cutSql(plan);
   const place = '{event_at: f.event_at, av: f.av, seq: f.seq}';
   const row = `{${[`place: ${place}`, 'op: f.op', ...slots.map((slot) => `${slotColumn(slot)}: f.${slotColumn(slot)}`)].join(', ')}}`;
   // the class c whose spans of 16^c µs are at least as long as the stay, so that a stay touches two of them at most
@@ -131,20 +146,20 @@ function endingSql(choice: Choice): string[] {
       SELECT f.*, ${stay} AS stay FROM (${candidatesSql(choice, `SELECT * FROM ${name}_fact`, ending)}) f)`,
     `${name}_looked AS (
       SELECT q.idx, MAX(${row}) AS found FROM (
-        SELECT q.*, stay, (cut >> (${STAY_BITS} * stay)) - back AS span
+        SELECT q.*, stay, (${cut} >> (${STAY_BITS} * stay)) - back AS span
         FROM q, (SELECT DISTINCT stay FROM ${name}_ending), (VALUES (0), (1)) spans(back)
-      ) q JOIN ${name}_ending f ON ${sameKeySql(keys)} AND q.stay = f.stay AND q.span = (f.vis >> (${STAY_BITS} * f.stay))
-        AND f.vis <= q.cut AND q.cut < f.known_to
+      ) q JOIN ${name}_ending f ON ${asksSql(choice)} AND q.stay = f.stay AND q.span = (f.vis >> (${STAY_BITS} * f.stay))
+        AND f.vis <= ${cut} AND ${cut} < f.known_to
       GROUP BY q.idx)`,
     `${name} AS (
       SELECT idx, found.place.event_at AS event_at, found.op AS op${slots.map((slot) => `, found.${slotColumn(slot)} AS ${slotColumn(slot)}`).join('')} FROM (
         SELECT q.idx, CASE WHEN looked.found IS NULL OR (f.vis IS NOT NULL AND looked.found.place < ${place}) THEN ${row} ELSE looked.found END AS found FROM q
-        ASOF LEFT JOIN ${name}_lasting f ON ${sameKeySql(keys)} AND q.cut >= f.vis
+        ASOF LEFT JOIN ${name}_lasting f ON ${asksSql(choice)} AND ${cut} >= f.vis
         LEFT JOIN ${name}_looked looked ON q.idx = looked.idx))`,
   ];
 }
 
-function outputSql({ outputs, slots, ttl }: HistoryPlan, i: number, name: string): string {
+function outputSql({ u, plan: { outputs, slots, ttl }, name }: Choice, i: number): string {
   const { slot, default: fallback } = outputs[i]!;
   const value = `${name}.${slotColumn(slot)}`;
   const expired = ttl === null ? '' : `WHEN q.as_of - ${name}.event_at > ${durationSql(ttl)}`;
@@ -152,7 +167,7 @@ function outputSql({ outputs, slots, ttl }: HistoryPlan, i: number, name: string
   const alive = ttl === null ? value : `CASE ${expired} THEN NULL ELSE ${value} END`;
   const { type } = slots[slot]!;
   return `
-    ${fallback === null ? alive : `COALESCE(${alive}, ${toSql({ op: 'literal', value: typeof fallback === 'bigint' ? String(fallback) : fallback, type })})`} AS v${i},
+    ${fallback === null ? alive : `COALESCE(${alive}, ${toSql({ op: 'literal', value: typeof fallback === 'bigint' ? String(fallback) : fallback, type })})`} AS v${u}_${i},
     CASE WHEN ${name}.event_at IS NULL THEN 'not_found' WHEN ${name}.op = ${TOMBSTONE} THEN 'deleted'
-      ${expired === '' ? '' : `${expired} THEN 'expired'`} WHEN ${value} IS NULL THEN 'null' ELSE 'present' END AS status${i}`;
+      ${expired === '' ? '' : `${expired} THEN 'expired'`} WHEN ${value} IS NULL THEN 'null' ELSE 'present' END AS status${u}_${i}`;
 }
