@@ -5,7 +5,8 @@ import { outputColumns } from './output-columns.ts';
 
 /** The answer as a case states what is right. */
 export function expectedOf(given: PitCase, answer: Answer): Expected {
-  return 'error' in answer ? answer : { columns: outputColumns(given), ...answer };
+  if ('error' in answer) return answer;
+  return { columns: outputColumns(given).map(({ name, type }) => ({ name, type })), ...answer };
 }
 
 /** Null: the same. */
