@@ -49,6 +49,117 @@ export function identityOnnx({ elementTypes, width }: IdentityModel): Uint8Array
   return Buffer.concat([integer(1, 8), message(7, graph), message(8, [text(1, ''), integer(2, OPSET)])]);
 }
 
+export interface StumpForest {
+  /** Per tree: the feature, its threshold, what a value at or below it and above it adds, and whether a missing one is below. */
+  readonly stumps: readonly (readonly [
+    feature: number,
+    threshold: number,
+    below: number,
+    above: number,
+    missingBelow: boolean,
+  ])[];
+  readonly width: number;
+}
+
+/** `score = sigmoid(sum over trees of one split)`, float32 [N, width] → [N, 1]. */
+export function stumpsOnnx({ stumps, width }: StumpForest): Uint8Array {
+  const nodes = stumps.flatMap(([feature, threshold, , , missingBelow], tree) => [
+    { tree, id: 0, feature, threshold, mode: 'BRANCH_LEQ', missing: missingBelow ? 1 : 0, low: 1, high: 2 },
+    { tree, id: 1, feature: 0, threshold: 0, mode: 'LEAF', missing: 0, low: 0, high: 0 },
+    { tree, id: 2, feature: 0, threshold: 0, mode: 'LEAF', missing: 0, low: 0, high: 0 },
+  ]);
+  const leaves = stumps.flatMap(([, , below, above], tree) => [
+    { tree, id: 1, value: below },
+    { tree, id: 2, value: above },
+  ]);
+  const attributes = [text(1, 'n_targets'), integer(3, 1), integer(20, 2)];
+  const trees = [
+    text(1, 'features'),
+    text(2, 'sum'),
+    text(4, 'TreeEnsembleRegressor'),
+    message(5, attributes),
+    ints(
+      'nodes_treeids',
+      nodes.map(({ tree }) => tree),
+    ),
+    ints(
+      'nodes_nodeids',
+      nodes.map(({ id }) => id),
+    ),
+    ints(
+      'nodes_featureids',
+      nodes.map(({ feature }) => feature),
+    ),
+    singles(
+      'nodes_values',
+      nodes.map(({ threshold }) => threshold),
+    ),
+    texts(
+      'nodes_modes',
+      nodes.map(({ mode }) => mode),
+    ),
+    ints(
+      'nodes_truenodeids',
+      nodes.map(({ low }) => low),
+    ),
+    ints(
+      'nodes_falsenodeids',
+      nodes.map(({ high }) => high),
+    ),
+    ints(
+      'nodes_missing_value_tracks_true',
+      nodes.map(({ missing }) => missing),
+    ),
+    ints(
+      'target_treeids',
+      leaves.map(({ tree }) => tree),
+    ),
+    ints(
+      'target_nodeids',
+      leaves.map(({ id }) => id),
+    ),
+    ints(
+      'target_ids',
+      leaves.map(() => 0),
+    ),
+    singles(
+      'target_weights',
+      leaves.map(({ value }) => value),
+    ),
+    text(7, 'ai.onnx.ml'),
+  ];
+  const graph = [
+    message(1, trees),
+    message(1, node('Sigmoid', ['sum'], 'score')),
+    text(2, 'stumps'),
+    message(11, matrix('features', width, FLOAT)),
+    message(12, matrix('score', 1, FLOAT)),
+  ];
+  return Buffer.concat([
+    integer(1, 8),
+    message(7, graph),
+    message(8, [text(1, ''), integer(2, OPSET)]),
+    message(8, [text(1, 'ai.onnx.ml'), integer(2, 3)]),
+  ]);
+}
+
+function ints(name: string, values: readonly number[]): Buffer {
+  return message(5, [text(1, name), ...values.map((value) => integer(8, value)), integer(20, 7)]);
+}
+
+function singles(name: string, values: readonly number[]): Buffer {
+  const floats32 = values.map((value) => {
+    const bits = Buffer.alloc(4);
+    bits.writeFloatLE(value);
+    return Buffer.concat([varint(7 * 8 + 5), bits]);
+  });
+  return message(5, [text(1, name), ...floats32, integer(20, 6)]);
+}
+
+function texts(name: string, values: readonly string[]): Buffer {
+  return message(5, [text(1, name), ...values.map((value) => text(9, value)), integer(20, 8)]);
+}
+
 function node(operator: string, inputs: readonly string[], output: string): Buffer[] {
   return [...inputs.map((input) => text(1, input)), text(2, output), text(4, operator)];
 }

@@ -1,7 +1,10 @@
 import './telemetry-off.ts';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { SerinError } from '../../domain/errors.ts';
+import { modelSignature } from '../../domain/project/feature-schema.ts';
+import { readFile } from 'node:fs/promises';
 import type { Scorer } from './scorer.ts';
+import { chooseTreeRunner } from './tree-runner.ts';
 
 /** What a model file must take and give; what is left out may be anything. */
 export interface OnnxSignature {
@@ -12,7 +15,8 @@ export interface OnnxSignature {
 
 /** The signature of every model Serin trains: `features` float32 [N, F] → `score` float32 [N, 1]. */
 export function trainedSignature(featureCount: number): OnnxSignature {
-  return { inputName: 'features', outputName: 'score', featureCount };
+  const { input, output } = modelSignature(featureCount);
+  return { inputName: input.name, outputName: output.name, featureCount };
 }
 
 export interface OnnxModel extends Scorer {
@@ -51,22 +55,30 @@ export async function loadOnnxModel(
   try {
     const { inputName, outputName, featureCount } = readSignature(session, name, expected);
     const fetches = [outputName];
-    const model: OnnxModel = {
+    const run = async (features: Float32Array, rows: number): Promise<Float32Array> => {
+      const input = new Tensor('float32', features, [rows, featureCount]);
+      const output = (await session.run({ [inputName]: input }, fetches))[outputName];
+      if (output === undefined || output.size !== rows) {
+        throw new SerinError('MODEL_FILE_INVALID', `${name}: ${rows} rows gave ${output?.size ?? 'no'} scores`);
+      }
+      return output.data as Float32Array;
+    };
+    for (const rows of WARM_UP_ROWS) await run(new Float32Array(rows * featureCount), rows);
+    const bytes = typeof source === 'string' ? await readFile(source) : source;
+    const trees = await chooseTreeRunner(bytes, featureCount, async (features, rows) => {
+      return new Map([[outputName, await run(features, rows)]]);
+    });
+    return {
       inputName,
       outputName,
       featureCount,
       async score(features, rows) {
-        const input = new Tensor('float32', Float32Array.from(features), [rows, featureCount]);
-        const output = (await session.run({ [inputName]: input }, fetches))[outputName];
-        if (output === undefined || output.size !== rows) {
-          throw new SerinError('MODEL_FILE_INVALID', `${name}: ${rows} rows gave ${output?.size ?? 'no'} scores`);
-        }
-        return Float64Array.from(output.data as Float32Array);
+        const singles = Float32Array.from(features);
+        const scores = trees === null ? await run(singles, rows) : trees.run(singles, rows, fetches)[0]!;
+        return Float64Array.from(scores as Float32Array);
       },
       release: () => session.release(),
     };
-    for (const rows of WARM_UP_ROWS) await model.score(new Float64Array(rows * featureCount), rows);
-    return model;
   } catch (error) {
     await session.release();
     throw error instanceof SerinError ? error : invalid(name, `it loads but does not run: ${messageOf(error)}`, error);

@@ -1,9 +1,11 @@
 import './telemetry-off.ts';
+import { readFile, stat } from 'node:fs/promises';
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { SerinError } from '../../domain/errors.ts';
 import { allocate, copyInto, type Datatype, sliceOf, type TensorData } from '../oip/datatypes.ts';
 import type { Tensor, TensorMetadata } from '../oip/model.ts';
 import { SESSION_OPTIONS } from './onnx-session.ts';
+import { chooseTreeRunner, type TreeRunner } from './tree-runner.ts';
 
 /** ONNX Runtime's names of the datatypes that it takes from JavaScript. */
 const ORT_TYPES: Readonly<Record<Datatype, OrtTensor.Type>> = {
@@ -48,67 +50,115 @@ export async function openTensorSession(path: string, name: string): Promise<Ten
     const outputs = session.outputMetadata.flatMap((output) => (output.isTensor ? [metadataOf(output, name)] : []));
     if (inputs.length === 0 || outputs.length === 0)
       throw invalid(name, `it has ${inputs.length} inputs and ${outputs.length} outputs that are tensors`);
-    const opened = sessionOf(session, name, inputs, outputs);
-    await warmUp(opened, name);
-    return opened;
+    const opened = await settle(runOf(session, name, inputs, outputs), name, inputs, outputs);
+    const trees = await treesOf(path, opened);
+    return { ...opened, ...(trees !== null && { run: treeRun(opened, trees) }), release: () => session.release() };
   } catch (error) {
     await session.release();
     throw error;
   }
 }
 
-function sessionOf(
+type Run = TensorSession['run'];
+
+function runOf(
   session: InferenceSession,
   name: string,
   inputs: readonly TensorMetadata[],
   outputs: readonly TensorMetadata[],
-): TensorSession {
-  return {
-    inputs,
-    outputs,
-    batched: [...inputs, ...outputs].every(({ shape }) => shape[0] === -1),
-    async run(given, asked) {
-      const feeds: Record<string, OrtTensor> = {};
-      for (let i = 0; i < inputs.length; i++) {
-        const { datatype, shape, data } = given[i]!;
-        feeds[inputs[i]!.name] = new OrtTensor(ORT_TYPES[datatype], data as OrtTensor['data'] & string[], shape);
-      }
-      let results: InferenceSession.OnnxValueMapType;
-      try {
-        results = await session.run(
-          feeds,
-          asked.map((at) => outputs[at]!.name),
-        );
-      } catch (error) {
-        throw new SerinError('INFERENCE_FAILED', `${name}: ${messageOf(error)}`, { cause: error });
-      }
-      return asked.map((at) => {
-        const { name: output, datatype } = outputs[at]!;
-        const result = results[output]!;
-        return { datatype, shape: result.dims, data: result.data as TensorData };
-      });
-    },
-    release: () => session.release(),
+): Run {
+  return async (given, asked) => {
+    const feeds: Record<string, OrtTensor> = {};
+    for (let i = 0; i < inputs.length; i++) {
+      const { datatype, shape, data } = given[i]!;
+      feeds[inputs[i]!.name] = new OrtTensor(ORT_TYPES[datatype], data as OrtTensor['data'] & string[], shape);
+    }
+    let results: InferenceSession.OnnxValueMapType;
+    try {
+      results = await session.run(
+        feeds,
+        asked.map((at) => outputs[at]!.name),
+      );
+    } catch (error) {
+      throw new SerinError('INFERENCE_FAILED', `${name}: ${messageOf(error)}`, { cause: error });
+    }
+    return asked.map((at) => {
+      const { name: output, datatype } = outputs[at]!;
+      const result = results[output]!;
+      return { datatype, shape: result.dims, data: result.data as TensorData };
+    });
   };
 }
 
-/** A first run is slower than the next; and a model that cannot run at all had better say so now. */
-async function warmUp(session: TensorSession, name: string): Promise<void> {
-  const [shapes, free] = [session.inputs.map(({ shape }) => shape.map((size) => (size === -1 ? 1 : size))), 1];
-  if (session.inputs.some(({ shape }) => shape.slice(free).includes(-1))) return;
-  const inputs = session.inputs.map(({ datatype }, i) => ({
-    datatype,
-    shape: shapes[i]!,
-    data: zeros(datatype, shapes[i]!),
-  }));
-  try {
-    await session.run(
-      inputs,
-      session.outputs.map((_, i) => i),
-    );
-  } catch (error) {
-    throw invalid(name, `it loads but does not run: ${messageOf(error)}`, error);
+type Opened = Omit<TensorSession, 'release'>;
+
+/**
+ * Runs a model on one row and on two: a first run is slower than the next, a model that cannot run at all had better say so
+ * now, and files say things of their outputs that do not hold (a label of shape [1] for any number of rows).
+ */
+async function settle(
+  run: Run,
+  name: string,
+  inputs: readonly TensorMetadata[],
+  outputs: readonly TensorMetadata[],
+): Promise<Opened> {
+  const takesBatches = inputs.every(({ shape }) => shape[0] === -1);
+  if (inputs.some(({ shape }) => shape.slice(1).includes(-1))) {
+    return { inputs, outputs, batched: takesBatches && outputs.every(({ shape }) => shape[0] === -1), run };
   }
+  const all = outputs.map((_, i) => i);
+  const runWith = async (rows: number): Promise<Tensor[]> => {
+    try {
+      return await run(
+        inputs.map(({ datatype, shape }) => {
+          const sizes = shape.map((size) => (size === -1 ? rows : size));
+          return { datatype, shape: sizes, data: zeros(datatype, sizes) };
+        }),
+        all,
+      );
+    } catch (error) {
+      throw invalid(name, `it loads but does not run: ${messageOf(error)}`, error);
+    }
+  };
+  await runWith(1);
+  if (!takesBatches) return { inputs, outputs, batched: false, run };
+  const two = await runWith(2);
+  const batched = two.every(({ shape }) => shape[0] === 2);
+  const found = outputs.map((output) => ({ ...output, shape: [-1, ...output.shape.slice(1)] }));
+  return { inputs, outputs: batched ? found : outputs, batched, run };
+}
+
+/** Larger files are no ensembles that JavaScript would evaluate faster. */
+const TREE_FILE_MAX_BYTES = 64 << 20;
+
+async function treesOf(path: string, { inputs, outputs, batched, run }: Opened): Promise<TreeRunner | null> {
+  const [input] = inputs;
+  if (!batched || inputs.length !== 1 || input!.datatype !== 'FP32' || input!.shape.length !== 2) return null;
+  if ((await stat(path)).size > TREE_FILE_MAX_BYTES) return null;
+  const width = input!.shape[1]!;
+  const all = outputs.map((_, i) => i);
+  return chooseTreeRunner(await readFile(path), width, async (data, rows) => {
+    const tensors = await run([{ datatype: 'FP32', shape: [rows, width], data }], all);
+    return new Map(outputs.map(({ name }, i) => [name, tensors[i]!.data]));
+  });
+}
+
+function treeRun({ outputs }: Opened, trees: TreeRunner): Run {
+  return (given, asked) => {
+    const { data, shape } = given[0]!;
+    const rows = shape[0]!;
+    const results = trees.run(
+      data as Float32Array,
+      rows,
+      asked.map((at) => outputs[at]!.name),
+    );
+    return Promise.resolve(
+      asked.map((at, i) => {
+        const { datatype, shape: sizes } = outputs[at]!;
+        return { datatype, shape: [rows, ...sizes.slice(1)], data: results[i]! };
+      }),
+    );
+  };
 }
 
 function zeros(datatype: Datatype, shape: readonly number[]): TensorData {

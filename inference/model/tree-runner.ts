@@ -1,0 +1,143 @@
+/**
+ * Tree ensembles evaluated in JavaScript instead of by ONNX Runtime, whose fixed cost of a call is several times that of a
+ * row. Taken up per model when it is loaded: only where it gives what ONNX Runtime gives on rows that lie on the edges of
+ * the splits, and only where it is faster on this machine. One or the other for all batches, so that an answer does not
+ * depend on the batch it came in.
+ */
+import { type TensorData } from '../oip/datatypes.ts';
+import { readTreeEnsemble, type TreeEnsemble, type TreeOutput } from './tree-ensemble.ts';
+import { createTreeEvaluator, sigmoid, type TreeEvaluator } from './tree-evaluator.ts';
+
+export interface TreeRunner {
+  /** @param features rows × width float32; NaN is missing  @returns the data of the named output */
+  run(features: Float32Array, rows: number, outputs: readonly string[]): TensorData[];
+}
+
+/** ONNX Runtime on the same model; the outputs that are served. */
+export type ReferenceRun = (features: Float32Array, rows: number) => Promise<ReadonlyMap<string, TensorData>>;
+
+const CHECKED_ROWS = 512;
+/** Largest difference of a probability, and relative to it of a sum: a few units in the last place of float32. */
+const TOLERANCE = 1e-6;
+/** Sizes whose cost decides: what a busy server's batches look like. */
+const TIMED_ROWS = 8;
+const TIMED_RUNS = 40;
+
+/** @returns null where ONNX Runtime should run the model. @throws what the reference throws */
+export async function chooseTreeRunner(
+  bytes: Uint8Array,
+  width: number,
+  reference: ReferenceRun,
+): Promise<TreeRunner | null> {
+  const ensemble = readTreeEnsemble(bytes);
+  if (ensemble === null || ensemble.edgeStarts.length - 1 > width) return null;
+  const evaluator = createTreeEvaluator(ensemble);
+  const rows = edgeRows(ensemble, width);
+  const expected = await reference(rows, CHECKED_ROWS);
+  if (!agrees(ensemble, evaluator, rows, width, expected)) return null;
+  const runner = runnerOf(ensemble, evaluator, width);
+  return (await isFaster(runner, rows.subarray(0, TIMED_ROWS * width), reference, [...expected.keys()]))
+    ? runner
+    : null;
+}
+
+function runnerOf({ outputs, labels }: TreeEnsemble, evaluator: TreeEvaluator, width: number): TreeRunner {
+  return {
+    run(features, rows, asked) {
+      const sums = evaluator.sums(features, rows, width);
+      return asked.map((name) => outputOf(outputs.get(name)!, sums, labels));
+    },
+  };
+}
+
+function outputOf(meaning: TreeOutput, sums: Float32Array, labels: readonly [number, number]): TensorData {
+  switch (meaning) {
+    case 'sum':
+      return sums;
+    case 'sigmoid':
+      return sums.map(sigmoid);
+    case 'probabilities': {
+      const both = new Float32Array(sums.length * 2);
+      for (let i = 0; i < sums.length; i++) {
+        const positive = sigmoid(sums[i]!);
+        both[i * 2] = 1 - positive;
+        both[i * 2 + 1] = positive;
+      }
+      return both;
+    }
+    case 'label': {
+      const chosen = new BigInt64Array(sums.length);
+      const [negative, positive] = [BigInt(labels[0]), BigInt(labels[1])];
+      for (let i = 0; i < sums.length; i++) chosen[i] = sums[i]! > 0 ? positive : negative;
+      return chosen;
+    }
+  }
+}
+
+function agrees(
+  { outputs, labels }: TreeEnsemble,
+  evaluator: TreeEvaluator,
+  rows: Float32Array,
+  width: number,
+  expected: ReadonlyMap<string, TensorData>,
+): boolean {
+  const sums = evaluator.sums(rows, CHECKED_ROWS, width);
+  for (const [name, meaning] of outputs) {
+    const right = expected.get(name);
+    // an output that nobody fetches
+    if (right === undefined) continue;
+    const given = outputOf(meaning, sums, labels);
+    if (given.length !== right.length) return false;
+    for (let i = 0; i < given.length; i++) {
+      if (meaning === 'label') {
+        if (given[i] !== right[i] && Math.abs(sums[i]!) > TOLERANCE) return false;
+      } else {
+        const [a, b] = [given[i] as number, right[i] as number];
+        const scale = meaning === 'sum' ? 1 + Math.abs(b) : 1;
+        if (!(Math.abs(a - b) <= TOLERANCE * scale)) return false;
+      }
+    }
+  }
+  return true;
+}
+
+/** Values on a threshold of their feature, a unit in the last place below and above; now and then none at all. Always the same rows. */
+function edgeRows({ edges, edgeStarts }: TreeEnsemble, width: number): Float32Array {
+  const rows = new Float32Array(CHECKED_ROWS * width);
+  const bits = new Int32Array(rows.buffer);
+  let seed = 1;
+  const random = (below: number): number => {
+    seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff;
+    return (seed >>> 8) % below;
+  };
+  for (let i = 0; i < rows.length; i++) {
+    const feature = i % width;
+    const [from, to] = [edgeStarts[feature] ?? 0, edgeStarts[feature + 1] ?? 0];
+    if (random(50) === 0) rows[i] = NaN;
+    else if (to > from) {
+      rows[i] = edges[from + random(to - from)]!;
+      // for a float32 that is not 0 the next ones are the next whole numbers of its bits
+      if (rows[i] !== 0) bits[i]! += random(3) - 1;
+    }
+  }
+  return rows;
+}
+
+async function isFaster(
+  runner: TreeRunner,
+  rows: Float32Array,
+  reference: ReferenceRun,
+  outputs: readonly string[],
+): Promise<boolean> {
+  let [own, other] = [Infinity, Infinity];
+  // the quickest of several rounds: what else the machine does only adds
+  for (let round = 0; round < 5; round++) {
+    let startedMs = performance.now();
+    for (let i = 0; i < TIMED_RUNS; i++) runner.run(rows, TIMED_ROWS, outputs);
+    own = Math.min(own, performance.now() - startedMs);
+    startedMs = performance.now();
+    for (let i = 0; i < TIMED_RUNS; i++) await reference(rows, TIMED_ROWS);
+    other = Math.min(other, performance.now() - startedMs);
+  }
+  return own < other;
+}
