@@ -6,6 +6,7 @@ import type { BlobStore } from '../domain/blob.ts';
 import { canonicalJson } from '../domain/canonical-json.ts';
 import type { Micros } from '../domain/time.ts';
 import type { DuckDbSettings } from '../features/offline/duckdb.ts';
+import type { OnlineStore } from '../features/online/online-store.ts';
 import type { Config } from '../platform/config.ts';
 import type { Logger } from '../platform/logger.ts';
 
@@ -14,6 +15,7 @@ export interface Dependencies {
   readonly db: Kysely<Tables>;
   readonly pool: Pool;
   readonly blobs: BlobStore;
+  readonly onlineStore: OnlineStore;
   readonly config: Pick<Config, 'workDir' | 'duckdbMemory' | 'duckdbThreads'>;
   readonly logger: Logger;
   readonly now: () => Micros;

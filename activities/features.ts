@@ -1,19 +1,17 @@
 import { getLastSequence, listLogFiles } from '../db/ingest.ts';
 import { getProject } from '../db/projects.ts';
+import { resetProgress } from '../db/view-progress.ts';
 import { SerinError } from '../domain/errors.ts';
 import { versioned } from '../domain/project/spec.ts';
 import type { Micros } from '../domain/time.ts';
-import { compileView } from '../features/kernel/view-plan.ts';
+import { compileView } from '../features/kernel/compiled-view.ts';
 import { DuckDb } from '../features/offline/duckdb.ts';
 import { materializeView } from '../features/online/materialize.ts';
-import { PostgresOnlineStore } from '../features/online/postgres-store.ts';
 import type { MaterializeFeaturesResult } from '../workflows/messages.ts';
 import { type Dependencies, duckdbSettings } from './dependencies.ts';
 import { withHeartbeat } from './heartbeat.ts';
 
-export function createFeatureActivities({ db, pool, blobs, config }: Dependencies) {
-  const store = new PostgresOnlineStore({ pool });
-
+export function createFeatureActivities({ db, onlineStore: store, blobs, config, now }: Dependencies) {
   return {
     /** The views that a project's current version declares, each with its source; `only` narrows them down. */
     async listViews({
@@ -57,7 +55,8 @@ export function createFeatureActivities({ db, pool, blobs, config }: Dependencie
         const duckdb = await DuckDb.open(duckdbSettings(config));
         try {
           const { keys, events } = await materializeView({
-            plan: compileView(view, source, entity),
+            view: compileView(view, source, entity),
+            definition: { view, source },
             logFiles,
             upToSeq: input.upToSeq,
             foldAt: input.foldAt,
@@ -67,6 +66,7 @@ export function createFeatureActivities({ db, pool, blobs, config }: Dependencie
             onProgress: progress,
             signal,
           });
+          await resetProgress(db, [{ viewId: input.view, source: source.name, appliedSeq: input.upToSeq }], now());
           return { viewId: input.view, keys, events, appliedSeq: input.upToSeq };
         } finally {
           duckdb.close();

@@ -185,6 +185,8 @@ async function insertEvents(tx: Db, source: string, first: number, events: reado
 
 export interface StoredBufferedEvent extends BufferedEvent {
   readonly seq: number;
+  /** When it was taken in, by the database's clock. */
+  readonly receivedAt: number;
 }
 
 export async function readBuffer(
@@ -208,6 +210,7 @@ export async function readBuffer(
     eventAt: row.event_at,
     availableAt: row.available_at,
     clockAt: row.clock_at,
+    receivedAt: row.received_at,
     row: row.row,
   }));
 }
@@ -246,6 +249,13 @@ export async function trimBuffer(db: Db, source: string): Promise<void> {
       returning seq)
     update ingest_sequence set trimmed_seq = greatest(trimmed_seq, (select max(seq) from gone))
     where source = ${source} and exists (select 1 from gone)`.execute(db);
+}
+
+/** The newest `event_at` in the log of each source. */
+export async function getNewestLogged(db: Db): Promise<ReadonlyMap<string, number>> {
+  const { rows } = await sql<{ source: string; newest: number }>`
+    select source, max((file ->> 'maxEventAt')::int8) as newest from log_file group by source`.execute(db);
+  return new Map(rows.map(({ source, newest }) => [source, newest]));
 }
 
 export async function getLastSequence(db: Db, source: string): Promise<number> {

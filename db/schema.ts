@@ -72,6 +72,8 @@ export interface ApiTokenTable {
 export interface IngestSequenceTable {
   source: string;
   next_seq: number;
+  /** Events up to here have left the buffer. */
+  trimmed_seq: Generated<number>;
 }
 
 export interface IngestBatchTable {
@@ -125,6 +127,8 @@ export interface EventBufferTable {
   op: Generated<number>;
   /** A row with the same one is the same row again. */
   version_id: string;
+  /** By the database's clock. */
+  received_at: Generated<number>;
   /** Written to the log, too; it stays here until every online view has read it. */
   logged: Generated<boolean>;
 }
@@ -132,6 +136,7 @@ export interface EventBufferTable {
 export interface KafkaOffsetTable {
   topic: string;
   partition: number;
+  topic_id: string;
   source: string;
   /** Of the first record that was not taken in yet. */
   next_offset: number;

@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { Type, type Static, type TSchema } from 'typebox';
 import Value from 'typebox/value';
 import { SerinError } from '../domain/errors.ts';
+import { KAFKA_EXPECTED, type KafkaSettings, parseKafkaSettings } from './kafka-settings.ts';
 
 export const TASK_QUEUES = ['serin-control', 'serin-data', 'serin-training'] as const;
 
@@ -75,6 +76,15 @@ export const CONFIG_SCHEMA = Type.Object({
     description: 'The `redis-server` program that tests and benchmarks start; searched for when not given.',
     default: '',
     defaultText: 'found or obtained',
+  }),
+  kafka: Type.String({
+    env: 'SERIN_KAFKA',
+    description:
+      'Kafka topics that workers of the queue `serin-data` read, as JSON: `brokers`, and by topic the source in `topics`; also `tls`, and `sasl` with `mechanism`, `username` and `password`.',
+    expected: KAFKA_EXPECTED,
+    default: '',
+    defaultText: 'none',
+    secret: true,
   }),
   home: text({
     env: 'SERIN_HOME',
@@ -192,6 +202,8 @@ export const CONFIG_SCHEMA = Type.Object({
 });
 
 export interface Config extends Readonly<Static<typeof CONFIG_SCHEMA>> {
+  /** What `SERIN_KAFKA` says; null: no topic is read. */
+  readonly kafkaSettings: KafkaSettings | null;
   /** Names of the environment variables that were set, as opposed to defaulted. */
   readonly given: ReadonlySet<string>;
 }
@@ -274,7 +286,7 @@ function expectation(schema: VariableSchema): string {
   return 'text';
 }
 
-function withDefaults(config: Static<typeof CONFIG_SCHEMA>): Static<typeof CONFIG_SCHEMA> {
+function withDefaults(config: Static<typeof CONFIG_SCHEMA>): Omit<Config, 'given'> {
   const home = resolve(config.home);
   return {
     ...config,
@@ -283,6 +295,7 @@ function withDefaults(config: Static<typeof CONFIG_SCHEMA>): Static<typeof CONFI
     workDir: resolve(config.workDir || join(home, 'work')),
     cacheDir: resolve(config.cacheDir || join(homedir(), '.cache')),
     onlineStoreUrl: config.onlineStoreUrl || config.databaseUrl,
+    kafkaSettings: parseKafkaSettings(config.kafka),
     nodeId: config.nodeId || `${hostname()}-${process.pid}`,
   };
 }

@@ -1,43 +1,47 @@
 import type { Kysely } from 'kysely';
-import type { Pool, PoolClient } from 'pg';
-import { Gauge, Histogram, type Registry } from 'prom-client';
+import type { Pool } from 'pg';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { readBuffer, type StoredBufferedEvent } from '../db/ingest.ts';
-import { getProject, listProjects } from '../db/projects.ts';
 import type { Tables } from '../db/schema.ts';
-import { versioned } from '../domain/project/spec.ts';
-import { compileView, type ViewPlan } from '../features/kernel/view-plan.ts';
-import { applyBuffered } from '../features/online/materialize.ts';
-import type { OnlineStore } from '../features/online/online-store.ts';
+import { advanceProgress, trimmedSequences } from '../db/view-progress.ts';
+import type { CompiledView } from '../features/kernel/compiled-view.ts';
+import { applyToView } from '../features/online/apply-events.ts';
+import type { OnlineStore, ViewCursor } from '../features/online/online-store.ts';
+import type { PushedEvent } from '../features/online/pushed-event.ts';
 import type { Logger } from '../platform/logger.ts';
+import { createFreshness } from './freshness.ts';
+import { listen } from './listen.ts';
+import { createStreamedViews, type StreamedSource } from './streamed-views.ts';
 
 /** Pushed events are announced by NOTIFY; a lost announcement is caught up with by looking this often. */
 const POLL_MS = 1_000;
+/** Larger batches cost less an event, smaller ones are readable sooner. */
 const BATCH = 2_000;
 
 export interface Streamer {
   stop(): Promise<void>;
 }
 
+export interface StreamerOptions {
+  readonly db: Kysely<Tables>;
+  readonly pool: Pool;
+  readonly store: OnlineStore;
+  readonly logger: Logger;
+  readonly registry: Registry;
+  /** µs */
+  readonly now: () => number;
+  /** Keys of a view that no state is to be made of again. */
+  readonly withhold?: (view: CompiledView, key: Uint8Array) => boolean;
+}
+
 /**
- * Brings pushed events into the online views as they come. Each view has a cursor that is moved in the transaction that
- * writes its states, so an event is applied exactly once however often a streamer dies, and however many of them run.
+ * Brings pushed events into the online views as they come. Each view has a cursor that moves in the write of its states, so
+ * an event is applied exactly once however often a streamer dies, and however many of them run.
  */
-export function startStreamer({
-  db,
-  pool,
-  store,
-  logger,
-  registry,
-}: {
-  db: Kysely<Tables>;
-  pool: Pool;
-  store: OnlineStore;
-  logger: Logger;
-  registry: Registry;
-}): Streamer {
+export function startStreamer({ db, pool, store, logger, registry, now, withhold }: StreamerOptions): Streamer {
   const lag = new Gauge({
     name: 'serin_stream_lag_events',
-    help: 'Events of a source that its online views have not applied yet.',
+    help: 'Events of a source that its online views have not applied yet, at most one batch.',
     labelNames: ['source'],
     registers: [registry],
   });
@@ -48,6 +52,14 @@ export function startStreamer({
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1],
     registers: [registry],
   });
+  const failures = new Counter({
+    name: 'serin_stream_failures_total',
+    help: 'Batches that a view could not take; they are tried again.',
+    labelNames: ['view'],
+    registers: [registry],
+  });
+  const freshness = createFreshness({ db, registry, now });
+  const streamed = createStreamedViews(db, logger);
   let stopped = false;
   let wake: () => void = () => undefined;
   let woken = false;
@@ -55,7 +67,7 @@ export function startStreamer({
     woken = true;
     wake();
   };
-  const listener = listen(pool, awaken, logger);
+  const listener = listen(pool, 'serin_events', awaken, logger);
   const loop = run();
   return {
     async stop() {
@@ -67,74 +79,80 @@ export function startStreamer({
   };
 
   async function run(): Promise<void> {
-    let plans = new Map<string, { digest: string; plans: ViewPlan[] }>();
     while (!stopped) {
+      // what is announced from here on is looked for again
+      woken = false;
+      let busy = false;
       try {
-        plans = await loadPlans(plans);
-        let busy = false;
-        for (const { plans: views } of plans.values()) {
-          for (const [source, ofSource] of bySource(views)) busy = (await catchUp(source, ofSource)) || busy;
-        }
-        if (busy) continue;
+        const sources = await streamed.load();
+        await freshness.watch(sources);
+        for (const source of sources) busy = (await catchUp(source)) || busy;
       } catch (error) {
         logger.error({ err: error }, 'the streamer could not apply events; it tries again');
       }
-      await rest();
+      if (!busy) await rest();
     }
   }
 
   /** Applies what is buffered beyond the slowest view's cursor; true when there may be more. */
-  async function catchUp(source: string, views: readonly ViewPlan[]): Promise<boolean> {
-    const cursors = await Promise.all(views.map(async (view) => ({ view, cursor: await store.cursor(view.id) })));
-    // a view that was never materialised has no cursor: its state begins with a materialisation, not in the middle of a stream
-    const ready = cursors.flatMap(({ view, cursor }) =>
-      cursor === null ? [] : [{ view, afterSeq: cursor.appliedSeq }],
-    );
-    if (ready.length === 0) return false;
-    const afterSeq = Math.min(...ready.map((each) => each.afterSeq));
-    const events: StoredBufferedEvent[] = await readBuffer(db, { source, afterSeq, limit: BATCH });
-    if (events.length === 0) {
-      lag.set({ source }, 0);
-      return false;
-    }
+  async function catchUp({ source, views }: StreamedSource): Promise<boolean> {
+    const fed = await fedViews(source, views);
+    if (fed.length === 0) return false;
+    const afterSeq = Math.min(...fed.map(({ cursor }) => cursor.appliedSeq));
+    const stored = await readBuffer(db, { source, afterSeq, limit: BATCH });
+    lag.set({ source }, stored.length);
+    if (stored.length === 0) return false;
     const done = applied.startTimer({ source });
+    const events = stored.map(pushedEvent);
     const toSeq = events.at(-1)!.seq;
-    await applyBuffered({ plans: ready.map(({ view }) => view), events, fromSeqExclusive: afterSeq, toSeq, store });
+    freshness.pending(source, stored[0]!.receivedAt);
+    const results = await Promise.allSettled(
+      fed.map(async ({ view, cursor }) => {
+        const fromSeqExclusive = Math.min(cursor.appliedSeq, toSeq);
+        const kept = withhold === undefined ? {} : { withhold: (key: Uint8Array) => withhold(view, key) };
+        await applyToView({ view, events, fromSeqExclusive, toSeq, store, ...kept });
+        return view;
+      }),
+    );
+    const moved = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    results.forEach((result, i) => {
+      if (result.status === 'fulfilled') return;
+      const view = fed[i]!.view.plan.id;
+      failures.inc({ view });
+      logger.error({ err: result.reason as unknown, view, fromSeq: afterSeq, toSeq }, 'a view could not take a batch');
+    });
+    await advanceProgress(
+      db,
+      moved.map((view) => ({ viewId: view.plan.id, source, appliedSeq: toSeq })),
+      now(),
+    );
     done();
-    lag.set({ source }, events.length === BATCH ? BATCH : 0);
-    await pool.query('select pg_notify($1, $2)', ['serin_applied', `${source} ${toSeq}`]);
-    return true;
+    if (moved.length === fed.length) lag.set({ source }, stored.length === BATCH ? BATCH : 0);
+    freshness.applied(source, moved, stored);
+    return moved.length > 0;
   }
 
-  async function loadPlans(
-    known: Map<string, { digest: string; plans: ViewPlan[] }>,
-  ): Promise<Map<string, { digest: string; plans: ViewPlan[] }>> {
-    const next = new Map<string, { digest: string; plans: ViewPlan[] }>();
-    for (const { name, digest } of await listProjects(db)) {
-      const standing = known.get(name);
-      if (standing?.digest === digest) {
-        next.set(name, standing);
-        continue;
-      }
-      const { spec } = await getProject(db, name);
-      const plans = spec.views.map((view) =>
-        compileView(
-          view,
-          spec.sources.find((source) => source.name === view.source)!,
-          spec.entities.find((entity) => entity.name === view.entity)!,
-        ),
-      );
-      logger.info({ project: name, views: spec.views.map(versioned) }, 'streaming into the views of a project');
-      next.set(name, { digest, plans });
-    }
-    return next;
+  /** A view that was never filled has no cursor: it begins with a materialisation, not in the middle of a stream. */
+  async function fedViews(
+    source: string,
+    views: readonly CompiledView[],
+  ): Promise<{ readonly view: CompiledView; readonly cursor: ViewCursor }[]> {
+    const [cursors, trimmed] = await Promise.all([
+      store.cursors(views.map(({ plan }) => plan.id)),
+      trimmedSequences(db, [source]),
+    ]);
+    const gone = trimmed.get(source) ?? 0;
+    return views.flatMap((view) => {
+      const cursor = cursors.get(view.plan.id);
+      if (cursor === undefined) return [];
+      if (cursor.appliedSeq >= gone) return [{ view, cursor }];
+      streamed.reportGap(view.plan.id, cursor.appliedSeq, gone);
+      return [];
+    });
   }
 
   async function rest(): Promise<void> {
-    if (woken || stopped) {
-      woken = false;
-      return;
-    }
+    if (woken || stopped) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, POLL_MS);
       wake = () => {
@@ -142,44 +160,17 @@ export function startStreamer({
         resolve();
       };
     });
-    woken = false;
   }
 }
 
-function bySource(views: readonly ViewPlan[]): Map<string, ViewPlan[]> {
-  const sources = new Map<string, ViewPlan[]>();
-  for (const view of views) sources.set(view.source, [...(sources.get(view.source) ?? []), view]);
-  return sources;
-}
-
-/** A connection of its own for LISTEN, made anew when it breaks; polling covers the gap. */
-function listen(pool: Pool, awaken: () => void, logger: Logger): { stop(): Promise<void> } {
-  let stopped = false;
-  let client: PoolClient | undefined;
-  let retry: NodeJS.Timeout | undefined;
-  const connect = async (): Promise<void> => {
-    if (stopped) return;
-    try {
-      const connected = await pool.connect();
-      client = connected;
-      connected.on('notification', awaken);
-      connected.on('error', () => {
-        connected.release(true);
-        client = undefined;
-        retry = setTimeout(() => void connect(), POLL_MS);
-      });
-      await connected.query('listen serin_events');
-    } catch (error) {
-      logger.debug({ err: error }, 'cannot listen for events; polling');
-      retry = setTimeout(() => void connect(), POLL_MS);
-    }
-  };
-  void connect();
-  return {
-    async stop() {
-      stopped = true;
-      clearTimeout(retry);
-      client?.release(true);
-    },
-  };
+function pushedEvent({
+  seq,
+  eventAt,
+  availableAt,
+  clockAt,
+  row,
+  operation,
+  eventId,
+}: StoredBufferedEvent): PushedEvent {
+  return { seq, eventAt, availableAt, clockAt, row, kind: operation, eventId };
 }

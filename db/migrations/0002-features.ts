@@ -42,6 +42,8 @@ async function ingestion(db: Kysely<unknown>): Promise<void> {
     create table kafka_offset (
       topic text not null,
       partition int4 not null,
+      -- a topic that was deleted and made anew has another one, and its records begin at 0 again
+      topic_id text not null,
       source text not null,
       next_offset int8 not null,
       refused int8 not null default 0,
@@ -72,9 +74,9 @@ async function onlineStore(db: Kysely<unknown>): Promise<void> {
       alter column applied_seq drop not null,
       alter column folded_at drop not null,
       add column revision int8 not null default 1,
-      add column states_slot int4 not null default nextval('online_slot') unique,
-      add column rows_slot int4 not null default nextval('online_slot') unique;
-    update online_cursor set folded_at = null where folded_at = ${-Number.MAX_SAFE_INTEGER}::int8;
+      add column states_slot int4 not null default nextval('online_slot') unique deferrable,
+      add column rows_slot int4 not null default nextval('online_slot') unique deferrable;
+    update online_cursor set folded_at = null where folded_at = -9007199254740991;
     alter table online_state rename to online_state_by_view;
     alter table online_state_by_view rename constraint online_state_pkey to online_state_by_view_pkey;
     -- rewritten in place many times a second: room on each page keeps the updates HOT
@@ -99,6 +101,9 @@ async function onlineStore(db: Kysely<unknown>): Promise<void> {
     );
     create index view_progress_source on view_progress (source);
     insert into view_progress select view_id, source, applied_seq, 0 from online_cursor;
+    -- wall time, which clock_at need not be: pipeline delay is measured from it
+    alter table event_buffer add column received_at int8 not null
+      default (extract(epoch from clock_timestamp()) * 1000000)::int8;
     -- events up to here have left the buffer: a view that lies behind is built anew from the log
     alter table ingest_sequence add column trimmed_seq int8 not null default 0;
   `.execute(db);

@@ -43,6 +43,8 @@ export interface FeatureSetPlan {
    * @param vector   `featureNames.length` numbers from `offset` on, the view features already there; NaN is null
    */
   derive(request: Row, asOf: Micros, vector: Float64Array, offset: number): void;
+  /** The same over values as they are. @param values the view features by name  @returns the derived features */
+  deriveRow(request: Row, asOf: Micros, values: Readonly<Record<string, unknown>>): (readonly [name: string, value: Value])[];
 }
 
 /** @throws REFERENCE_MISSING for a feature set, view, source, entity, alias or output that does not exist; REFERENCE_CYCLE for derived features that need each other. */
@@ -78,7 +80,9 @@ export function compileFeatureSet(project: ProjectSpec, featureSet: string): Fea
   const requestFields = new Set(set.request.map((field) => field.name));
   const read = new Set(derived.flatMap(({ reads }) => [...reads]));
   // only what some derived feature reads is put into its row
-  const rowFeatures = featureNames.flatMap((name, index) => (read.has(name) ? [{ name, index }] : []));
+  const rowFeatures = featureNames.flatMap((name, index) =>
+    read.has(name) ? [{ name, index, isBool: typeOfFeature(set.features[index]!, set, views, viewIds) === 'bool' }] : [],
+  );
   return {
     id: featureSet,
     request: set.request,
@@ -91,9 +95,9 @@ export function compileFeatureSet(project: ProjectSpec, featureSet: string): Fea
       if (derived.length === 0) return;
       const row: Record<string, Value> = { ...request, as_of: asOf };
       for (let i = 0; i < rowFeatures.length; i++) {
-        const { name, index } = rowFeatures[i]!;
+        const { name, index, isBool } = rowFeatures[i]!;
         const value = vector[offset + index]!;
-        row[name] = Number.isNaN(value) ? null : value;
+        row[name] = Number.isNaN(value) ? null : isBool ? value !== 0 : value;
       }
       for (let i = 0; i < derived.length; i++) {
         const { name, index, evaluate } = derived[i]!;
@@ -102,7 +106,28 @@ export function compileFeatureSet(project: ProjectSpec, featureSet: string): Fea
         if (read.has(name)) row[name] = Number.isNaN(value) ? null : value;
       }
     },
+    deriveRow(request, asOf, values) {
+      const row: Record<string, Value> = { ...request, ...(values as Row), as_of: asOf };
+      return derived.map(({ name, evaluate }) => {
+        const value = evaluate(row);
+        row[name] = value;
+        return [name, value] as const;
+      });
+    },
   };
+}
+
+/** Derived features of others are numbers in a vector already. */
+function typeOfFeature(
+  feature: FeatureSpec,
+  set: FeatureSetSpec,
+  views: readonly CompiledView[],
+  viewIds: readonly string[],
+): unknown {
+  if (feature.kind === 'derived') return null;
+  const view = views[viewIds.indexOf(set.views.find(({ alias }) => alias === feature.alias)?.view ?? '')];
+  if (view?.kind !== 'history') return null;
+  return view.plan.outputs.find((each) => each.feature === feature.feature && each.window === feature.window)?.type;
 }
 
 interface DerivedPlan {

@@ -1,29 +1,31 @@
 /**
  * The online store on PostgreSQL: tables `online_state` and `online_cursor`.
  *
- * Every writer of a view locks its cursor row first, so writers of a view run one after the other and state rows need no
- * locks of their own. `replaceAll` deletes and inserts in one transaction instead of loading a shadow and renaming it: readers
- * keep their snapshot of the old rows until the commit, and nothing is written twice.
+ * Rows lie in slots, numbers that a view's cursor row points to: two views change places by exchanging the numbers. A reader
+ * remembers the slots and asks with them; the cursors come in the same statement and say whether they still hold, so that a
+ * read is one round trip but for the first after an exchange.
  *
+ * A commit is one statement: the cursor row moves if it is at the expected revision, and the rows are written if it moved.
  * State bytes go in as one binary parameter that SQL slices by offsets (an array parameter would be hex text), and come out
  * as hex, which is all that `pg` reads.
  */
-import type { Pool, PoolClient } from 'pg';
-import { SerinError } from '../../domain/errors.ts';
-import type { Micros } from '../../domain/time.ts';
-import type { ViewPlan } from '../kernel/view-plan.ts';
-import { createState, decodeState, encodeState, foldTo, insert, isSpent } from '../kernel/view-state.ts';
+import type { Pool, PoolClient, QueryArrayConfig } from 'pg';
+import { CHUNK_BYTES, CHUNK_ENTRIES } from './guarded-write.ts';
+import { concatenated, withoutRepeats } from './key-list.ts';
 import type {
-  ApplyRequest,
-  ApplyResult,
-  KeyChange,
+  Change,
+  Commit,
+  Entry,
+  ExchangeGuard,
   OnlineStore,
-  ReplaceRequest,
-  StateEntry,
+  PartRef,
   StateRef,
   StatesRead,
   ViewCursor,
+  ViewSnapshot,
 } from './online-store.ts';
+import { answered, inTransaction } from './postgres-connection.ts';
+import * as SQL from './postgres-sql.ts';
 
 export interface PostgresStoreOptions {
   readonly pool: Pool;
@@ -35,9 +37,21 @@ export function createPostgresStore(pool: Pool, options: Omit<PostgresStoreOptio
   return new PostgresOnlineStore({ pool, ...options });
 }
 
+interface Slots {
+  readonly states: number;
+  readonly rows: number;
+}
+
+/** No row is in it. */
+const NO_SLOT = 0;
+const UNKNOWN: Slots = { states: NO_SLOT, rows: NO_SLOT };
+const DUMP_PAGE = 1_000;
+
 export class PostgresOnlineStore implements OnlineStore {
   readonly #pool: Pool;
   readonly #readTimeoutMs: number | null;
+  /** As last seen; proven by each answer. */
+  readonly #slots = new Map<string, Slots>();
 
   constructor({ pool, readTimeoutMs = null }: PostgresStoreOptions) {
     this.#pool = pool;
@@ -46,266 +60,176 @@ export class PostgresOnlineStore implements OnlineStore {
 
   async read(refs: readonly StateRef[]): Promise<StatesRead> {
     if (refs.length === 0) return { states: [], knownSeq: new Map() };
-    const { unique, places } = withoutRepeats(refs);
-    const values = [unique.map(({ viewId }) => viewId), unique.map(({ key }) => key)];
-    const query = { name: 'serin_online_read', text: READ_SQL, values, rowMode: 'array' as const };
-    const timeout = this.#readTimeoutMs === null ? {} : { query_timeout: this.#readTimeoutMs };
-    const { rows } = await answered(async () =>
-      this.#pool.query<[place: number, state: Buffer | null, viewId: string | null, appliedSeq: unknown]>({
-        ...query,
-        ...timeout,
-      }),
-    );
-    const found: (Uint8Array | null)[] = unique.map(() => null);
-    const knownSeq = new Map<string, number>();
-    for (const [place, state, viewId, appliedSeq] of rows) {
-      if (viewId === null) found[place - 1] = state;
-      else knownSeq.set(viewId, Number(appliedSeq));
+    const { unique, places, viewIds } = withoutRepeats(refs);
+    const keys = unique.map(({ key }) => key);
+    for (;;) {
+      const asked = viewIds.map((viewId) => this.#slots.get(viewId) ?? UNKNOWN);
+      const slotOf = new Map(viewIds.map((viewId, i) => [viewId, asked[i]!.states]));
+      const rows = await this.#ask<SQL.ReadRow>('read', SQL.READ, [
+        unique.map(({ viewId }) => slotOf.get(viewId)!),
+        keys,
+        viewIds,
+      ]);
+      const found: (Uint8Array | null)[] = unique.map(() => null);
+      const knownSeq = new Map<string, number>();
+      let stale = false;
+      for (const [place, state, viewId, appliedSeq, states, rowsSlot] of rows) {
+        if (viewId === null) {
+          found[place - 1] = state;
+          continue;
+        }
+        if (appliedSeq !== null) knownSeq.set(viewId, Number(appliedSeq));
+        stale = this.#learn(viewId, { states: states!, rows: rowsSlot! }, slotOf.get(viewId)!) || stale;
+      }
+      if (!stale) return { states: places.map((place) => found[place]!), knownSeq };
     }
-    return { states: places.map((place) => found[place]!), knownSeq };
   }
 
-  async apply({ plan, fromSeqExclusive, toSeq, foldTo: foldAt, changes }: ApplyRequest): Promise<ApplyResult> {
-    return this.#transaction(async (client) => {
-      const standing = await lockCursor(client, plan.id, plan.source);
-      if (standing.appliedSeq >= toSeq) return { applied: false, cursor: standing };
-      if (standing.appliedSeq < fromSeqExclusive) {
-        throw new RangeError(
-          `${plan.id} has events up to ${standing.appliedSeq}; a batch from ${fromSeqExclusive} on would leave a gap`,
-        );
-      }
-      const cursor: ViewCursor = {
-        source: plan.source,
-        appliedSeq: toSeq,
-        foldedAt: Math.max(standing.foldedAt, foldAt),
-      };
-      const { changed, spent } = await nextStates(client, plan, standing.appliedSeq, cursor.foldedAt, changes);
-      for (const chunk of chunksOf(changed)) await writeStates(client, plan.id, chunk);
-      if (spent.length > 0) await client.query(DELETE_SQL, [plan.id, spent]);
-      await moveCursor(client, plan.id, cursor);
-      return { applied: true, cursor };
-    });
+  async cursors(viewIds: readonly string[]): Promise<ReadonlyMap<string, ViewCursor>> {
+    const rows = await this.#ask<SQL.CursorRow>('cursors', SQL.CURSORS, [viewIds]);
+    const cursors = new Map<string, ViewCursor>();
+    for (const row of rows) {
+      const cursor = cursorOf(row);
+      if (cursor !== null) cursors.set(row[0], cursor);
+    }
+    return cursors;
   }
 
-  async replaceAll({ viewId, cursor, states }: ReplaceRequest): Promise<number> {
-    return this.#transaction(async (client) => {
-      await lockCursor(client, viewId, cursor.source);
-      await client.query('delete from online_state where view_id = $1', [viewId]);
-      let written = 0;
-      let chunk: StateEntry[] = [];
-      let bytes = 0;
-      for await (const entry of states) {
-        chunk.push(entry);
-        bytes += entry.state.byteLength;
-        if (bytes < CHUNK_BYTES && chunk.length < CHUNK_STATES) continue;
-        await writeStates(client, viewId, chunk);
-        written += chunk.length;
-        [chunk, bytes] = [[], 0];
-      }
-      if (chunk.length > 0) await writeStates(client, viewId, chunk);
-      await moveCursor(client, viewId, cursor);
-      return written + chunk.length;
-    });
-  }
-
-  async cursor(viewId: string): Promise<ViewCursor | null> {
-    const { rows } = await answered(async () =>
-      this.#pool.query<CursorRow>('select source, applied_seq, folded_at from online_cursor where view_id = $1', [
+  async snapshot(viewId: string, refs: readonly PartRef[]): Promise<ViewSnapshot> {
+    const keys = refs.map(({ key }) => key);
+    for (;;) {
+      const slots = this.#slots.get(viewId) ?? UNKNOWN;
+      const rows = await this.#ask<SQL.SnapshotRow>('snapshot', SQL.SNAPSHOT, [
+        refs.map(({ part }) => slots[part]),
+        keys,
         viewId,
-      ]),
-    );
-    return rows[0] === undefined ? null : cursorOf(rows[0]);
+      ]);
+      const bytes: (Uint8Array | null)[] = refs.map(() => null);
+      let snapshot: ViewSnapshot = { revision: 0, cursor: null, bytes };
+      let stale = false;
+      for (const [place, state, ...row] of rows) {
+        if (place > 0) {
+          bytes[place - 1] = state;
+          continue;
+        }
+        const [, , , , revision, states, rowsSlot] = row;
+        snapshot = { revision: Number(revision), cursor: cursorOf(row), bytes };
+        stale = this.#learn(viewId, { states, rows: rowsSlot }, slots.states) && refs.length > 0;
+      }
+      if (!stale) return snapshot;
+    }
   }
 
-  async #transaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
-    return answered(async () => {
-      const client = await this.#pool.connect();
-      let broken: Error | undefined;
-      // a connection that dies between two statements says so by an event, which nobody else listens for
-      const onError = (error: Error): void => {
-        broken = error;
-      };
-      client.on('error', onError);
-      try {
-        await client.query('begin');
-        const result = await work(client);
-        await client.query('commit');
-        return result;
-      } catch (error) {
-        // a connection that cannot even roll back is not given back to the pool; the server then rolls back by itself
-        await client.query('rollback').catch((failure: unknown) => {
-          broken = failure instanceof Error ? failure : new Error(String(failure));
-        });
-        throw error;
-      } finally {
-        client.off('error', onError);
-        client.release(broken);
-      }
+  async commit({ viewId, revision, cursor, changes }: Commit): Promise<boolean> {
+    const guard = [viewId, cursor?.source ?? null, cursor?.appliedSeq ?? null, cursor?.foldedAt ?? null, revision];
+    const gone = changes.filter(({ bytes }) => bytes === null);
+    const chunks = [...piecesOf(changes)];
+    const [first = [], ...more] = chunks;
+    const text = SQL.commitSql({ isNew: revision === 0, deletes: gone.length > 0 });
+    const name = `commit_${revision === 0 ? 'new' : 'next'}${gone.length > 0 ? '_gone' : ''}`;
+    const values = [
+      ...(revision === 0 ? guard.slice(0, 4) : guard),
+      ...putParameters(first),
+      ...(gone.length > 0 ? [gone.map(isRow), gone.map(({ key }) => key)] : []),
+    ];
+    if (more.length === 0) return (await this.#ask<SQL.MovedRow>(name, text, values)).length === 1;
+    return inTransaction(this.#pool, async (client) => {
+      const [moved] = await ask<SQL.MovedRow>(client, name, text, values);
+      if (moved === undefined) return false;
+      for (const piece of more) await ask(client, 'put', SQL.PUT, [...moved, ...putParameters(piece)]);
+      return true;
     });
   }
-}
 
-/** `lateral` with a limit: one index probe per key, whatever the planner thinks of the table's size. */
-const READ_SQL = `
-  select r.place::int4, s.state, null::text as view_id, null::int8 as applied_seq
-  from unnest($1::text[], $2::bytea[]) with ordinality as r (view_id, key, place)
-  cross join lateral (
-    select state from online_state o where o.view_id = r.view_id and o.key = r.key limit 1
-  ) s
-  union all
-  select 0, null, c.view_id, c.applied_seq from online_cursor c where c.view_id = any($1)`;
+  async exchange(viewId: string, otherId: string, guard?: ExchangeGuard): Promise<boolean> {
+    return inTransaction(this.#pool, async (client) => {
+      await client.query(SQL.OPEN_CURSORS, [[viewId, otherId]]);
+      await client.query(SQL.LOCK_CURSORS, [[viewId, otherId]]);
+      const { rowCount } = await client.query(SQL.EXCHANGE, [viewId, otherId, guard?.notBehind ?? false]);
+      return rowCount === 2;
+    });
+  }
 
-const WRITE_SQL = `
-  insert into online_state (view_id, key, state, folded_at)
-  select $1, substring($2::bytea from e.key_at for e.key_bytes), substring($3::bytea from e.state_at for e.state_bytes), e.folded_at
-  from unnest($4::int4[], $5::int4[], $6::int4[], $7::int4[], $8::int8[]) as e (key_at, key_bytes, state_at, state_bytes, folded_at)
-  on conflict (view_id, key) do update set state = excluded.state, folded_at = excluded.folded_at`;
+  async drop(viewId: string, limit: number): Promise<number> {
+    return inTransaction(this.#pool, async (client) => {
+      const { rowCount } = await client.query(SQL.DROP_ROWS, [viewId, limit]);
+      const dropped = rowCount ?? 0;
+      if (dropped < limit) await client.query(SQL.DROP_CURSOR, [viewId]);
+      return dropped;
+    });
+  }
 
-const DELETE_SQL = 'delete from online_state where view_id = $1 and key = any($2::bytea[])';
-
-/** Of a cursor before its first batch: nothing is folded. */
-const NEVER_FOLDED: Micros = -Number.MAX_SAFE_INTEGER;
-const CHUNK_STATES = 5_000;
-const CHUNK_BYTES = 8 * 1024 * 1024;
-
-/** `unique[places[i]]` is reference i. */
-function withoutRepeats(refs: readonly StateRef[]): { readonly unique: StateRef[]; readonly places: number[] } {
-  const unique: StateRef[] = [];
-  const known = new Map<string, number>();
-  const places = refs.map((ref) => {
-    const text = `${ref.viewId} ${keyText(ref.key)}`;
-    let place = known.get(text);
-    if (place === undefined) known.set(text, (place = unique.push(ref) - 1));
-    return place;
-  });
-  return { unique, places };
-}
-
-/** A text per key, for maps. */
-function keyText(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
-}
-
-interface CursorRow {
-  readonly source: string;
-  readonly applied_seq: unknown;
-  readonly folded_at: unknown;
-}
-
-function cursorOf({ source, applied_seq, folded_at }: CursorRow): ViewCursor {
-  return { source, appliedSeq: Number(applied_seq), foldedAt: Number(folded_at) };
-}
-
-async function lockCursor(client: PoolClient, viewId: string, source: string): Promise<ViewCursor> {
-  await client.query(
-    'insert into online_cursor (view_id, source, applied_seq, folded_at) values ($1, $2, 0, $3) on conflict (view_id) do nothing',
-    [viewId, source, NEVER_FOLDED],
-  );
-  const { rows } = await client.query<CursorRow>(
-    'select source, applied_seq, folded_at from online_cursor where view_id = $1 for update',
-    [viewId],
-  );
-  return cursorOf(rows[0]!);
-}
-
-async function moveCursor(
-  client: PoolClient,
-  viewId: string,
-  { source, appliedSeq, foldedAt }: ViewCursor,
-): Promise<void> {
-  await client.query('update online_cursor set source = $2, applied_seq = $3, folded_at = $4 where view_id = $1', [
-    viewId,
-    source,
-    appliedSeq,
-    foldedAt,
-  ]);
-}
-
-/** The touched states with the events after `appliedSeq` in them, folded; `spent`: keys that no later read can see. */
-async function nextStates(
-  client: PoolClient,
-  plan: ViewPlan,
-  appliedSeq: number,
-  foldAt: Micros,
-  changes: readonly KeyChange[],
-): Promise<{ readonly changed: StateEntry[]; readonly spent: Uint8Array[] }> {
-  const { rows } = await client.query<{ key: Buffer; state: Buffer }>(
-    'select key, state from online_state where view_id = $1 and key = any($2::bytea[])',
-    [plan.id, changes.map(({ key }) => key)],
-  );
-  const stored = new Map(rows.map(({ key, state }) => [keyText(key), state]));
-  const changed: StateEntry[] = [];
-  const spent: Uint8Array[] = [];
-  for (const { key, events } of changes) {
-    const bytes = stored.get(keyText(key));
-    const state = bytes === undefined ? createState(plan) : decodeState(plan, bytes);
-    for (const { seq, eventAt, visibleAt, measures } of events) {
-      if (seq > appliedSeq) insert(plan, state, eventAt, visibleAt, measures, 0);
+  async *dump(viewId: string): AsyncGenerator<Entry> {
+    const { rows } = await answered(async () =>
+      this.#pool.query<{ states_slot: number; rows_slot: number }>(SQL.SLOTS, [viewId]),
+    );
+    if (rows[0] === undefined) return;
+    for (const [part, slot] of [
+      ['states', rows[0].states_slot],
+      ['rows', rows[0].rows_slot],
+    ] as const) {
+      let after: Uint8Array | null = null;
+      for (;;) {
+        const page: SQL.DumpRow[] = await this.#ask<SQL.DumpRow>('dump', SQL.DUMP, [slot, after, DUMP_PAGE]);
+        for (const [key, bytes] of page) yield { part, key, bytes };
+        if (page.length < DUMP_PAGE) break;
+        after = page.at(-1)![0];
+      }
     }
-    foldTo(plan, state, foldAt);
-    if (isSpent(plan, state, foldAt)) spent.push(key);
-    else changed.push({ key, state: encodeState(plan, state), foldedAt: state.foldedAt });
   }
-  return { changed, spent };
-}
 
-function* chunksOf(entries: readonly StateEntry[]): Generator<StateEntry[]> {
-  let from = 0;
-  let bytes = 0;
-  for (let i = 0; i < entries.length; i++) {
-    bytes += entries[i]!.state.byteLength;
-    if (bytes < CHUNK_BYTES && i + 1 - from < CHUNK_STATES && i + 1 < entries.length) continue;
-    yield entries.slice(from, i + 1);
-    [from, bytes] = [i + 1, 0];
+  /** @returns whether the slot that was asked is not the view's */
+  #learn(viewId: string, slots: Slots, asked: number): boolean {
+    if (slots.states === asked) return false;
+    this.#slots.set(viewId, slots);
+    return true;
+  }
+
+  async #ask<Row extends readonly unknown[]>(name: string, text: string, values: readonly unknown[]): Promise<Row[]> {
+    return answered(async () => ask<Row>(this.#pool, name, text, values, this.#readTimeoutMs));
   }
 }
 
-async function writeStates(client: PoolClient, viewId: string, entries: readonly StateEntry[]): Promise<void> {
+async function ask<Row extends readonly unknown[]>(
+  on: Pick<PoolClient, 'query'>,
+  name: string,
+  text: string,
+  values: readonly unknown[],
+  timeoutMs: number | null = null,
+): Promise<Row[]> {
+  const query: QueryArrayConfig = { name: `serin_online_${name}`, text, values: [...values], rowMode: 'array' };
+  const timeout = timeoutMs === null ? {} : { query_timeout: timeoutMs };
+  const { rows } = await on.query<unknown[]>({ ...query, ...timeout });
+  return rows as unknown as Row[];
+}
+
+function cursorOf([, source, appliedSeq, foldedAt]: SQL.CursorRow): ViewCursor | null {
+  if (source === null) return null;
+  const folded = foldedAt === null || Number(foldedAt) === SQL.NEVER_FOLDED ? null : Number(foldedAt);
+  return { source, appliedSeq: Number(appliedSeq), foldedAt: folded };
+}
+
+function isRow({ part }: PartRef): boolean {
+  return part === 'rows';
+}
+
+function putParameters(entries: readonly Entry[]): unknown[] {
   const keys = concatenated(entries.map(({ key }) => key));
-  const states = concatenated(entries.map(({ state }) => state));
-  await client.query({
-    name: 'serin_online_write',
-    text: WRITE_SQL,
-    values: [
-      viewId,
-      keys.bytes,
-      states.bytes,
-      keys.starts,
-      keys.lengths,
-      states.starts,
-      states.lengths,
-      entries.map(({ foldedAt }) => foldedAt),
-    ],
-  });
+  const states = concatenated(entries.map(({ bytes }) => bytes));
+  return [keys.bytes, states.bytes, entries.map(isRow), keys.starts, keys.lengths, states.starts, states.lengths];
 }
 
-/** Starts count from 1, as SQL's substring does. */
-function concatenated(parts: readonly Uint8Array[]): { bytes: Buffer; starts: number[]; lengths: number[] } {
-  const starts: number[] = [];
-  let start = 1;
-  for (const part of parts) {
-    starts.push(start);
-    start += part.byteLength;
+/** What is to be written, in pieces that one parameter carries well. */
+function* piecesOf(changes: readonly Change[]): Generator<Entry[]> {
+  let piece: Entry[] = [];
+  let size = 0;
+  for (const change of changes) {
+    if (change.bytes === null) continue;
+    piece.push(change as Entry);
+    size += change.bytes.byteLength;
+    if (size < CHUNK_BYTES && piece.length < CHUNK_ENTRIES) continue;
+    yield piece;
+    [piece, size] = [[], 0];
   }
-  return { bytes: Buffer.concat(parts), starts, lengths: parts.map((part) => part.byteLength) };
-}
-
-/** SQLSTATE classes 08 (connection), 53 (resources), 57P (shutdown, recovery), idle-in-transaction timeout; sockets; DNS. */
-const UNREACHABLE_CODE = /^(08|53|57P|25P03|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_)/;
-/** What `pg` throws without a code. */
-const UNREACHABLE_MESSAGE =
-  /^(connection terminated|timeout exceeded when trying to connect|query read timeout|client has encountered a connection error)/i;
-
-/** Failures to reach PostgreSQL (and its own shutdown, recovery or lack of resources) become one retryable error. */
-async function answered<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    const { code, message } = error as { code?: unknown; message?: unknown };
-    const isUnreachable =
-      typeof code === 'string' ? UNREACHABLE_CODE.test(code) : UNREACHABLE_MESSAGE.test(String(message));
-    if (!isUnreachable) throw error;
-    const reason = [code, message].filter((part) => typeof part === 'string' && part !== '').join(', ');
-    throw new SerinError('ONLINE_STORE_UNAVAILABLE', `the online store does not answer (${reason})`, { cause: error });
-  }
+  if (piece.length > 0) yield piece;
 }

@@ -5,9 +5,9 @@ import { PROJECT_FORMAT } from '../../domain/project/spec.ts';
 import type { Expression } from '../../domain/project/expression.ts';
 import { MICROS_PER_HOUR, MICROS_PER_MINUTE } from '../../domain/time.ts';
 import { decodeKey } from '../kernel/key-encoding.ts';
-import { createState, decodeState, encodeState, FEATURE_STATUSES, foldTo, insert } from '../kernel/view-state.ts';
-import { applyBuffered, FOLD_LAG_MICROS, type PushedEvent } from '../online/materialize.ts';
-import type { ApplyRequest, OnlineStore, StateRef } from '../online/online-store.ts';
+import { MemoryStore } from '../../test/setup/memory-store.ts';
+import { FEATURE_STATUSES } from '../kernel/view-state.ts';
+import { applyEvents, FOLD_LAG_MICROS, type PushedEvent } from '../online/apply-events.ts';
 import { compileFeatureReader } from './feature-reader.ts';
 
 const column = (name: string): Expression => ({ op: 'column', name });
@@ -129,48 +129,9 @@ const PROJECT: ProjectSpec = {
 
 const reader = compileFeatureReader(PROJECT, 'both_ends@1');
 
-/** The store's rules without a database. */
-class MemoryStore implements Pick<OnlineStore, 'read' | 'apply'> {
-  readonly states = new Map<string, Uint8Array>();
-  appliedSeq = 0;
-  reads = 0;
-
-  async read(refs: readonly StateRef[]): Promise<{ states: (Uint8Array | null)[]; knownSeq: Map<string, number> }> {
-    this.reads++;
-    return {
-      states: refs.map(({ key }) => this.states.get(Buffer.from(key).toString('hex')) ?? null),
-      knownSeq: new Map(refs.map(({ viewId }) => [viewId, this.appliedSeq])),
-    };
-  }
-
-  async apply({
-    plan,
-    toSeq,
-    foldTo: foldAt,
-    changes,
-  }: ApplyRequest): Promise<{ applied: boolean; cursor: { source: string; appliedSeq: number; foldedAt: number } }> {
-    for (const { key, events } of changes) {
-      const name = Buffer.from(key).toString('hex');
-      const bytes = this.states.get(name);
-      const state = bytes === undefined ? createState(plan) : decodeState(plan, bytes);
-      for (const { eventAt, visibleAt, measures } of events) insert(plan, state, eventAt, visibleAt, measures, 0);
-      foldTo(plan, state, foldAt);
-      this.states.set(name, encodeState(plan, state));
-    }
-    this.appliedSeq = toSeq;
-    return { applied: true, cursor: { source: plan.source, appliedSeq: toSeq, foldedAt: foldAt } };
-  }
-}
-
 async function push(store: MemoryStore, events: readonly PushedEvent[]): Promise<void> {
   const toSeq = events.at(-1)!.seq;
-  await applyBuffered({
-    plans: reader.views,
-    events,
-    fromSeqExclusive: store.appliedSeq,
-    toSeq,
-    store: store as unknown as OnlineStore,
-  });
+  await applyEvents({ views: reader.views, events, fromSeqExclusive: events[0]!.seq - 1, toSeq, store });
 }
 
 /** A feature by its definition, over all events. */
@@ -222,7 +183,7 @@ const worlds = fc
         return { eventAt, availableAt, clockAt, row: { at: eventAt, known: availableAt, airport, delay } };
       })
       .toSorted((a, b) => a.clockAt - b.clockAt)
-      .map((event, i): PushedEvent => ({ ...event, seq: i + 1 })),
+      .map((event, i) => ({ ...event, seq: i + 1 }) satisfies PushedEvent),
   );
 
 describe('what the reader serves', () => {

@@ -2,16 +2,18 @@
  * Reads the feature vectors of one feature set: from the online store for serving, or from any states handed to it. What a
  * vector holds is decided by the kernel (views) and by row expressions (derived features), as it is offline.
  */
-import { SerinError } from '../../domain/errors.ts';
-import { isTimeFault, readTime } from '../../domain/features/time-text.ts';
-import type { Row, Value } from '../../domain/project/expression.ts';
+import type { Row } from '../../domain/project/expression.ts';
 import type { ProjectSpec, RequestField } from '../../domain/project/spec.ts';
 import type { Micros } from '../../domain/time.ts';
-import { compileFeatureSet, type FeatureSetPlan, type ViewUsePlan } from '../kernel/feature-set-plan.ts';
+import { compileFeatureSet, type ViewUsePlan } from '../kernel/feature-set-plan.ts';
 import { encodeKey } from '../kernel/key-encoding.ts';
-import type { ViewPlan } from '../kernel/view-plan.ts';
-import { decodeState, FEATURE_STATUSES, read, readMissing, type ViewState } from '../kernel/view-state.ts';
+import type { CompiledView } from '../kernel/compiled-view.ts';
+import { FEATURE_STATUSES, type FeatureStatus } from '../kernel/view-state.ts';
+import type { OutputValue } from '../history/plan.ts';
+import type { Instant } from '../history/instant.ts';
 import type { OnlineStore, StateRef } from '../online/online-store.ts';
+import { createRequestCheck } from './request-check.ts';
+import { createViewReader, type DecodedState, type ViewReader } from './view-reader.ts';
 
 export interface FeatureRow {
   /** The request fields, as `checkRequest` returns them. */
@@ -36,6 +38,21 @@ export interface FeaturesRead extends FeatureVectors {
   readonly knownSeq: ReadonlyMap<string, number>;
 }
 
+/** One row, by feature. */
+export interface TypedRow {
+  readonly values: Readonly<Record<string, OutputValue>>;
+  readonly statuses: Readonly<Record<string, FeatureStatus>>;
+  /** µs from `readAt` back to the event behind a value; null where there is none, and for derived features. */
+  readonly ages: Readonly<Record<string, Instant | null>>;
+  /** As `FeatureVectors.readAt`. */
+  readonly readAt: Micros;
+}
+
+export interface RowsRead {
+  readonly rows: readonly TypedRow[];
+  readonly knownSeq: ReadonlyMap<string, number>;
+}
+
 export interface FeatureReader {
   /** `name@version` */
   readonly featureSet: string;
@@ -44,7 +61,7 @@ export interface FeatureReader {
   /** What an instance must have; every field may be null. */
   readonly request: readonly RequestField[];
   /** Views behind the vector, each once. */
-  readonly views: readonly ViewPlan[];
+  readonly views: readonly CompiledView[];
   /**
    * An instance as JSON has it (times as RFC 3339 text), as a row.
    * @throws INPUT_INVALID naming the field, its value and the rule
@@ -61,20 +78,25 @@ export interface FeatureReader {
   assembleVectors(states: readonly (Uint8Array | null)[], rows: readonly FeatureRow[]): FeatureVectors;
   /** `refsOf`, one round trip, `assembleVectors`. */
   read(store: Pick<OnlineStore, 'read'>, rows: readonly FeatureRow[]): Promise<FeaturesRead>;
+  /** The same with every value as it is: text, truth values, lists, whole numbers of any size. */
+  readRows(store: Pick<OnlineStore, 'read'>, rows: readonly FeatureRow[]): Promise<RowsRead>;
 }
 
 /** @throws REFERENCE_MISSING REFERENCE_CYCLE as `compileFeatureSet` does */
 export function compileFeatureReader(project: ProjectSpec, featureSet: string): FeatureReader {
   const plan = compileFeatureSet(project, featureSet);
-  const { uses } = plan;
-  const views = plan.views.map((view) => {
-    if (view.kind === 'tiles') return view.plan;
-    throw new RangeError(`${view.plan.id} is kept as history, which is not read here yet`);
-  });
+  const { views, uses } = plan;
   const width = plan.featureNames.length;
+  const readers = views.map(createViewReader);
   // the kernel writes all outputs of a view here; the set picks from it
-  const outputs = views.map((view) => new Float64Array(view.outputs.length));
-  const outputStatuses = views.map((view) => new Uint8Array(view.outputs.length));
+  const outputs = views.map((view) => new Float64Array(view.plan.outputs.length));
+  const outputStatuses = views.map((view) => new Uint8Array(view.plan.outputs.length));
+
+  const keyOf = (use: ViewUsePlan, request: Row): Uint8Array | null =>
+    encodeKey(
+      views[use.view]!.plan.keyParts,
+      use.key.map((field) => request[field] ?? null),
+    );
   const hasKey = (use: ViewUsePlan, request: Row): boolean =>
     use.key.every((field) => (request[field] ?? null) !== null);
 
@@ -82,54 +104,85 @@ export function compileFeatureReader(project: ProjectSpec, featureSet: string): 
     const refs: StateRef[] = [];
     for (const { request } of rows) {
       for (const use of uses) {
-        const view = views[use.view]!;
-        const key = encodeKey(
-          view.keyParts,
-          use.key.map((field) => request[field] ?? null),
-        );
-        if (key !== null) refs.push({ viewId: view.id, key });
+        const key = keyOf(use, request);
+        if (key !== null) refs.push({ viewId: views[use.view]!.plan.id, key });
       }
     }
     return refs;
   };
 
+  /** Hands each row its states, one per use, and the instant at which they can be read. */
+  function eachRow(
+    states: readonly (Uint8Array | null)[],
+    rows: readonly FeatureRow[],
+    visit: (row: number, ofRow: readonly (DecodedState | null)[], readAt: Micros) => void,
+  ): void {
+    const decode = createDecoder();
+    const ofRow: (DecodedState | null)[] = uses.map(() => null);
+    let next = 0;
+    for (let row = 0; row < rows.length; row++) {
+      const { request, asOf } = rows[row]!;
+      let readAt = asOf;
+      for (let u = 0; u < uses.length; u++) {
+        const use = uses[u]!;
+        const state = hasKey(use, request) ? decode(readers[use.view]!, states[next++] ?? null) : null;
+        ofRow[u] = state;
+        if (state !== null && state.foldedAt !== null && state.foldedAt > readAt) readAt = Number(state.foldedAt);
+      }
+      visit(row, ofRow, readAt);
+    }
+  }
+
   const assembleVectors = (states: readonly (Uint8Array | null)[], rows: readonly FeatureRow[]): FeatureVectors => {
     const values = new Float64Array(rows.length * width);
     // what no view fills is derived
     const statuses = new Uint8Array(rows.length * width).fill(DERIVED);
-    const readAt = Float64Array.from(rows, ({ asOf }) => asOf);
-    const decode = createDecoder();
-    const ofRow: (ViewState | null)[] = uses.map(() => null);
-    let next = 0;
-    for (let row = 0; row < rows.length; row++) {
+    const readAts = new Float64Array(rows.length);
+    eachRow(states, rows, (row, ofRow, readAt) => {
       const { request, asOf } = rows[row]!;
       const offset = row * width;
+      readAts[row] = readAt;
       for (let u = 0; u < uses.length; u++) {
-        const state = hasKey(uses[u]!, request) ? decode(views[uses[u]!.view]!, states[next++] ?? null) : null;
-        ofRow[u] = state;
-        if (state !== null && state.foldedAt > readAt[row]!) readAt[row] = state.foldedAt;
-      }
-      for (let u = 0; u < uses.length; u++) {
-        const use = uses[u]!;
-        const [view, numbers, kinds, state] = [
-          views[use.view]!,
-          outputs[use.view]!,
-          outputStatuses[use.view]!,
-          ofRow[u]!,
-        ];
-        if (state === null) readMissing(view, numbers, 0, kinds);
-        else read(view, state, readAt[row]!, numbers, 0, kinds);
-        for (let i = 0; i < use.outputs.length; i++) {
-          values[offset + use.features[i]!] = numbers[use.outputs[i]!]!;
-          statuses[offset + use.features[i]!] = kinds[use.outputs[i]!]!;
+        const { view, outputs: picked, features } = uses[u]!;
+        const [numbers, kinds] = [outputs[view]!, outputStatuses[view]!];
+        readers[view]!.readNumbers(ofRow[u]!, readAt, numbers, kinds);
+        for (let i = 0; i < picked.length; i++) {
+          values[offset + features[i]!] = numbers[picked[i]!]!;
+          statuses[offset + features[i]!] = kinds[picked[i]!]!;
         }
       }
       plan.derive(request, asOf, values, offset);
       for (let i = offset; i < offset + width; i++) {
         if (statuses[i] === DERIVED) statuses[i] = Number.isNaN(values[i]) ? NULL : PRESENT;
       }
-    }
-    return { values, statuses, readAt };
+    });
+    return { values, statuses, readAt: readAts };
+  };
+
+  const assembleRows = (states: readonly (Uint8Array | null)[], rows: readonly FeatureRow[]): TypedRow[] => {
+    const typed: TypedRow[] = [];
+    eachRow(states, rows, (row, ofRow, readAt) => {
+      const { request, asOf } = rows[row]!;
+      const values: Record<string, OutputValue> = {};
+      const statuses: Record<string, FeatureStatus> = {};
+      const ages: Record<string, Instant | null> = {};
+      uses.forEach(({ view, outputs: picked, features }, u) => {
+        const read = readers[view]!.read(ofRow[u]!, readAt);
+        picked.forEach((output, i) => {
+          const name = plan.featureNames[features[i]!]!;
+          values[name] = read.values[output]!;
+          statuses[name] = read.statuses[output]!;
+          ages[name] = read.ages[output]!;
+        });
+      });
+      for (const [name, value] of plan.deriveRow(request, asOf, values)) {
+        values[name] = value;
+        statuses[name] = value === null ? 'null' : 'present';
+        ages[name] = null;
+      }
+      typed.push({ values, statuses, ages, readAt });
+    });
+    return typed;
   };
 
   return {
@@ -145,16 +198,20 @@ export function compileFeatureReader(project: ProjectSpec, featureSet: string): 
       const { states, knownSeq } = await store.read(refsOf(rows));
       return { ...assembleVectors(states, rows), knownSeq };
     },
+    async readRows(store, rows) {
+      const { states, knownSeq } = await store.read(refsOf(rows));
+      return { rows: assembleRows(states, rows), knownSeq };
+    },
   };
 }
 
 /** Bytes that many rows share (a busy key) are decoded once; the store hands out the same bytes for the same key. */
-function createDecoder(): (view: ViewPlan, bytes: Uint8Array | null) => ViewState | null {
-  const decoded = new Map<Uint8Array, ViewState>();
-  return (view, bytes) => {
+function createDecoder(): (reader: ViewReader, bytes: Uint8Array | null) => DecodedState | null {
+  const decoded = new Map<Uint8Array, DecodedState>();
+  return (reader, bytes) => {
     if (bytes === null) return null;
     let state = decoded.get(bytes);
-    if (state === undefined) decoded.set(bytes, (state = decodeState(view, bytes)));
+    if (state === undefined) decoded.set(bytes, (state = reader.decode(bytes)));
     return state;
   };
 }
@@ -163,64 +220,3 @@ const PRESENT = FEATURE_STATUSES.indexOf('present');
 const NULL = FEATURE_STATUSES.indexOf('null');
 /** Not one of `FEATURE_STATUSES`: a mark that no caller sees. */
 const DERIVED = 255;
-
-function createRequestCheck({ id, request }: FeatureSetPlan): FeatureReader['checkRequest'] {
-  const checks = request.map((field) => ({ name: field.name, read: fieldReader(field) }));
-  const names = new Set(request.map(({ name }) => name));
-  const allowed = `the fields are ${[...names].join(', ')}`;
-  return (instance) => {
-    if (typeof instance !== 'object' || instance === null || Array.isArray(instance)) {
-      throw inputInvalid(id, '', instance, `an instance is an object; ${allowed}`);
-    }
-    const given = instance as Readonly<Record<string, unknown>>;
-    for (const name of Object.keys(given)) if (!names.has(name)) throw inputInvalid(id, name, given[name], allowed);
-    const row: Record<string, Value> = {};
-    for (const { name, read: readField } of checks) {
-      if (!Object.hasOwn(given, name) || given[name] === undefined) {
-        throw inputInvalid(id, name, undefined, 'the field is required (null says that it is not known)');
-      }
-      row[name] = given[name] === null ? null : readField(id, given[name]);
-    }
-    return row;
-  };
-}
-
-function fieldReader({ name, type }: RequestField): (featureSet: string, value: unknown) => Exclude<Value, null> {
-  switch (type) {
-    case 'i64':
-      return (featureSet, value) => {
-        if (Number.isSafeInteger(value)) return (value as number) + 0;
-        throw inputInvalid(featureSet, name, value, 'a whole number within ±(2^53 − 1)');
-      };
-    case 'f64':
-      return (featureSet, value) => {
-        if (Number.isFinite(value)) return (value as number) + 0;
-        throw inputInvalid(featureSet, name, value, 'a finite number');
-      };
-    case 'bool':
-      return (featureSet, value) => {
-        if (typeof value === 'boolean') return value;
-        throw inputInvalid(featureSet, name, value, 'true or false');
-      };
-    case 'str':
-      return (featureSet, value) => {
-        if (typeof value === 'string' && !/\p{Surrogate}/u.test(value)) return value;
-        throw inputInvalid(featureSet, name, value, 'text of well-formed Unicode');
-      };
-    case 'ts':
-      return (featureSet, value) => {
-        if (typeof value !== 'string') throw inputInvalid(featureSet, name, value, 'RFC 3339 text with an offset');
-        const time = readTime(value, null);
-        if (!isTimeFault(time)) return time;
-        throw inputInvalid(featureSet, name, value, time.rule);
-      };
-  }
-}
-
-function inputInvalid(featureSet: string, field: string, value: unknown, rule: string): SerinError {
-  const shown = value === undefined ? 'missing' : (JSON.stringify(value) ?? typeof value).slice(0, 100);
-  const detail = field === '' ? `${shown} is refused: ${rule}` : `the field "${field}" is ${shown}: ${rule}`;
-  return new SerinError('INPUT_INVALID', `${detail} (feature set ${featureSet})`, {
-    fields: { field, value: shown, rule },
-  });
-}

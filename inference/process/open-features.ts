@@ -1,5 +1,4 @@
-import pg from 'pg';
-import { createPostgresStore } from '../../features/online/postgres-store.ts';
+import { openOnlineStore } from '../../features/online/open-store.ts';
 import { compileFeatureReader, type FeatureReader } from '../../features/reader/feature-reader.ts';
 import type { RoutedNodeOptions } from './routed-node.ts';
 
@@ -14,18 +13,14 @@ export interface Features extends Pick<RoutedNodeOptions, 'inputOf' | 'store'> {
 
 /** The online store and the readers of feature sets; versions of one project share a reader, and with it the check of a request. */
 export function openFeatures(onlineStoreUrl: string): Features {
-  const pool = new pg.Pool({
-    connectionString: onlineStoreUrl,
-    max: STORE_CONNECTIONS,
-    application_name: 'serin-inference-features',
-    keepAlive: true,
-    connectionTimeoutMillis: READ_TIMEOUT_MS,
+  const { store, close } = openOnlineStore(onlineStoreUrl, {
+    name: 'serin-inference-features',
+    connections: STORE_CONNECTIONS,
+    readTimeoutMs: READ_TIMEOUT_MS,
   });
-  pool.on('error', () => undefined);
-  pool.on('connect', (client) => client.on('error', () => undefined));
   const readers = new Map<string, FeatureReader>();
   return {
-    store: createPostgresStore(pool, { readTimeoutMs: READ_TIMEOUT_MS }),
+    store,
     inputOf(project, featureSet) {
       const key = `${project.digest} ${featureSet}`;
       const known = readers.get(key);
@@ -35,6 +30,6 @@ export function openFeatures(onlineStoreUrl: string): Features {
       readers.set(key, reader);
       return reader;
     },
-    close: () => pool.end(),
+    close,
   };
 }

@@ -146,7 +146,7 @@ async function startLocked(options: EmbeddedPlatformOptions, unlock: () => Promi
       ...inheritedEnvironment(),
       ORT_DISABLE_TELEMETRY: '1',
       SERIN_DATABASE_URL: databaseUrl,
-      SERIN_ONLINE_STORE_URL: databaseUrl,
+      SERIN_ONLINE_STORE_URL: config.given.has('SERIN_ONLINE_STORE_URL') ? config.onlineStoreUrl : databaseUrl,
       TEMPORAL_ADDRESS: temporalAddress,
       TEMPORAL_NAMESPACE: config.temporalNamespace,
       TEMPORAL_UI_URL: temporalUiUrl,

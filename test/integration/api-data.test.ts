@@ -83,8 +83,8 @@ test('good events are kept, bad ones come back with their reasons, and a retried
 test('waiting for the online views answers as soon as they have applied the events, also after a retried push', async () => {
   const { db, pool } = api.database;
   await db
-    .insertInto('online_cursor')
-    .values({ view_id: 'v@1', source: 'flights', applied_seq: 0, folded_at: 0 })
+    .insertInto('view_progress')
+    .values({ view_id: 'v@1', source: 'flights', applied_seq: 0, updated_at: 0 })
     .execute();
   const push = () =>
     operator.send('POST', '/v1/sources/flights/events?wait=applied', { events: [flight({ origin: 'LAX' })] });
@@ -94,12 +94,12 @@ test('waiting for the online views answers as soon as they have applied the even
     const { rows } = await pool.query<{ seq: number }>(`select seq from event_buffer where row ->> 'origin' = 'LAX'`);
     newest = rows[0]?.seq ?? 0;
     if (newest === 0) continue;
-    await pool.query('update online_cursor set applied_seq = $1', [newest]);
+    await pool.query('update view_progress set applied_seq = $1', [newest]);
     await pool.query(`select pg_notify('serin_applied', 'flights')`);
   }
   expect((await waiting).body).toMatchObject({ added: 1, applied: true });
   expect((await push()).body).toMatchObject({ added: 0, applied: true });
-  await db.deleteFrom('online_cursor').execute();
+  await db.deleteFrom('view_progress').execute();
 });
 
 test('an instant without a zone is refused by its field', async () => {

@@ -1,0 +1,62 @@
+/**
+ * How far each online view has read its source: a copy of the online store's cursors in Serin's own database, written after
+ * the store was. It says which events of the buffer are still needed, wherever the store lies.
+ */
+import { sql } from 'kysely';
+import type { Db } from './database.ts';
+
+export interface ViewProgress {
+  readonly viewId: string;
+  readonly source: string;
+  readonly appliedSeq: number;
+}
+
+/**
+ * Moves views on, never back, and announces it to those who wait for an event to be applied.
+ * @param updatedAt now
+ */
+export async function advanceProgress(db: Db, views: readonly ViewProgress[], updatedAt: number): Promise<void> {
+  if (views.length === 0) return;
+  await sql`
+    with moved as (
+      insert into view_progress (view_id, source, applied_seq, updated_at)
+      select v.view_id, v.source, v.applied_seq, ${updatedAt}
+      from unnest(${views.map(({ viewId }) => viewId)}::text[], ${views.map(({ source }) => source)}::text[],
+        ${views.map(({ appliedSeq }) => appliedSeq)}::int8[]) as v (view_id, source, applied_seq)
+      order by v.view_id
+      on conflict (view_id) do update
+        set source = excluded.source, applied_seq = excluded.applied_seq, updated_at = excluded.updated_at
+        where view_progress.applied_seq < excluded.applied_seq or view_progress.source <> excluded.source
+      returning source, applied_seq)
+    select pg_notify('serin_applied', source || ' ' || max(applied_seq)) from moved group by source`.execute(db);
+}
+
+/** Puts views where they are, also back: after they were built anew. The buffer keeps what lies after, if it still has it. */
+export async function resetProgress(db: Db, views: readonly ViewProgress[], updatedAt: number): Promise<void> {
+  for (const { viewId, source, appliedSeq } of views) {
+    await db
+      .insertInto('view_progress')
+      .values({ view_id: viewId, source, applied_seq: appliedSeq, updated_at: updatedAt })
+      .onConflict((conflict) =>
+        conflict.column('view_id').doUpdateSet({ source, applied_seq: appliedSeq, updated_at: updatedAt }),
+      )
+      .execute();
+    await sql`select pg_notify('serin_applied', ${`${source} ${appliedSeq}`})`.execute(db);
+  }
+}
+
+/** Of a shadow that is gone, or a view that is retired: it holds back no events any more. */
+export async function forgetProgress(db: Db, viewIds: readonly string[]): Promise<void> {
+  if (viewIds.length > 0) await db.deleteFrom('view_progress').where('view_id', 'in', viewIds).execute();
+}
+
+/** Up to where the events of each source have left the buffer; a view whose cursor lies before cannot be fed from it. */
+export async function trimmedSequences(db: Db, sources: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  if (sources.length === 0) return new Map();
+  const rows = await db
+    .selectFrom('ingest_sequence')
+    .select(['source', 'trimmed_seq'])
+    .where('source', 'in', sources)
+    .execute();
+  return new Map(rows.map((row) => [row.source, row.trimmed_seq]));
+}
