@@ -28,6 +28,9 @@ const FUTURE_SHARE = 0.02;
 const PAST_SHARE = 0.01;
 
 const HAZARDS = [
+  // the rarest ones
+  Tag.Tombstone,
+  Tag.Tombstone,
   Tag.Tombstone,
   Tag.AfterTombstone,
   Tag.Retract,
@@ -42,7 +45,7 @@ const HAZARDS = [
   Tag.Embargo,
 ];
 /** How far back a hazard is still looked for; older ones have left most windows. */
-const RECENT_ROWS = 60;
+const RECENT_ROWS = 40;
 
 export class Aimer {
   readonly #world: World;

@@ -81,7 +81,8 @@ const SOURCES: readonly SourceSpec[] = [
     [
       columnSpec('ping_id', 'str', false),
       columnSpec('device', 'str'),
-      columnSpec('value', 'i64'),
+      // within these bounds its sums fit the tile kernel
+      { ...columnSpec('value', 'i64'), min: -1_000_000, max: 1_000_000 },
       columnSpec('load', 'f64'),
       columnSpec('ok', 'bool'),
     ],

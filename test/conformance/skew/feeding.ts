@@ -15,8 +15,8 @@ import type { World, WorldRow } from './world.ts';
 export interface SourceFeed {
   readonly source: SourceName;
   readonly views: readonly CompiledView[];
-  /** In the order of their sequence, which is dense: event i has sequence i + 1. */
-  readonly events: readonly PushedEvent[];
+  /** In the order of their sequence, which is dense: what has sequence i + 1 is at i (one event; a fault may leave it out). */
+  readonly events: readonly (PushedEvent | null)[];
   /** How many of them are among the world's first rows, by the number of those. */
   arrived(rows: number): number;
 }
@@ -31,9 +31,17 @@ export function compileViews(project: ProjectSpec): CompiledView[] {
   );
 }
 
-/** @param views the compiled views, one per view of the project (a planted fault may have bent them) */
-export function feedsOf(project: ProjectSpec, world: World, views: readonly CompiledView[]): SourceFeed[] {
-  return SOURCE_NAMES.map((source): SourceFeed => {
+/** What a planted fault makes of the events of a view; null: the view never hears of it. In the order of arrival. */
+export type BendEvents = (view: string) => (event: PushedEvent) => PushedEvent | null;
+
+/** @param views one per view of the project */
+export function feedsOf(
+  project: ProjectSpec,
+  world: World,
+  views: readonly CompiledView[],
+  bend: BendEvents | null = null,
+): SourceFeed[] {
+  return SOURCE_NAMES.flatMap((source): SourceFeed[] => {
     const identityOf = eventIdentities(project.sources.find(({ name }) => name === source)!);
     const places: number[] = [];
     const events = world.rows.flatMap((row, place): PushedEvent[] => {
@@ -41,12 +49,13 @@ export function feedsOf(project: ProjectSpec, world: World, views: readonly Comp
       places.push(place);
       return [pushed(row, identityOf(row))];
     });
-    return {
-      source,
-      views: views.filter(({ plan }) => plan.source === source),
-      events,
-      arrived: (rows) => countBelow(places, rows),
-    };
+    const arrived = (rows: number): number => countBelow(places, rows);
+    const fed = views.filter(({ plan }) => plan.source === source);
+    if (bend === null) return [{ source, views: fed, events, arrived }];
+    return fed.map((view) => {
+      const name = project.views[views.indexOf(view)]!.name;
+      return { source, views: [view], events: events.map(bend(name)), arrived };
+    });
   });
 }
 
@@ -75,7 +84,8 @@ export async function catchUp(
       if (applied >= upTo) break;
       const from = random.chance(0.05) ? Math.max(0, applied - random.between(1, 20)) : applied;
       const toSeq = Math.min(upTo, from + BATCH);
-      const batch = { views, events: events.slice(from, toSeq), fromSeqExclusive: from, toSeq, store };
+      const due = events.slice(from, toSeq).filter((event) => event !== null);
+      const batch = { views, events: due, fromSeqExclusive: from, toSeq, store };
       await applyEvents(batch);
       if (random.chance(0.02)) await applyEvents(batch);
     }

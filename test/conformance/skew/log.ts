@@ -5,7 +5,8 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LOG_COLUMNS, OPERATIONS } from '../../../domain/features/log-file.ts';
+import type { BlobStore } from '../../../domain/blob.ts';
+import { LOG_COLUMNS, type LogFile, OPERATIONS } from '../../../domain/features/log-file.ts';
 import { createEventIdentity, eventIdOfDigest } from '../../../domain/features/row-contract.ts';
 import type { ColumnType, Row } from '../../../domain/project/expression.ts';
 import type { SourceSpec } from '../../../domain/project/spec.ts';
@@ -20,6 +21,14 @@ const SQL_TYPES: Readonly<Record<ColumnType, string>> = {
   bool: 'BOOLEAN',
   str: 'VARCHAR',
   ts: 'BIGINT',
+};
+
+const LOG_TYPES: Readonly<Record<(typeof LOG_COLUMNS)[number], string>> = {
+  event_at: 'BIGINT',
+  available_at: 'BIGINT',
+  ingest_seq: 'BIGINT',
+  event_id: 'UUID',
+  op: 'UTINYINT',
 };
 
 /** Files of a log: one before the middle, one after it, so that what is read is put together of several. */
@@ -43,17 +52,50 @@ export async function writeLog(
   rows: readonly WorldRow[],
   dir: string,
 ): Promise<string> {
+  const files = await writeParquet(duckdb, source, rows, dir);
+  return logRelationSql(
+    files.map(({ path }) => path),
+    source,
+  );
+}
+
+/** Writes the rows of one source and hands the files to the blob store, as the log of the source. */
+export async function writeLogFiles(
+  duckdb: DuckDb,
+  source: SourceSpec,
+  rows: readonly WorldRow[],
+  dir: string,
+  blobs: BlobStore,
+): Promise<LogFile[]> {
+  const files = await writeParquet(duckdb, source, rows, dir);
+  return Promise.all(
+    files.map(async ({ path, rows: part }) => ({
+      blob: await blobs.putFile(path),
+      rows: part.length,
+      firstSeq: least(part, ({ seq }) => seq),
+      lastSeq: greatest(part, ({ seq }) => seq),
+      minEventAt: least(part, ({ eventAt }) => eventAt),
+      maxEventAt: greatest(part, ({ eventAt }) => eventAt),
+      minAvailableAt: least(part, ({ availableAt }) => availableAt),
+      maxAvailableAt: greatest(part, ({ availableAt }) => availableAt),
+    })),
+  );
+}
+
+async function writeParquet(
+  duckdb: DuckDb,
+  source: SourceSpec,
+  rows: readonly WorldRow[],
+  dir: string,
+): Promise<{ readonly path: string; readonly rows: readonly WorldRow[] }[]> {
   await mkdir(dir, { recursive: true });
   const identityOf = eventIdentities(source);
   const own = source.columns.map(({ name, type }) => ({ name, type }));
   const columns = [
-    ...LOG_COLUMNS.map((name) => ({
-      name,
-      sql: name === 'event_id' ? 'UUID' : name === 'op' ? 'UTINYINT' : 'BIGINT',
-    })),
+    ...LOG_COLUMNS.map((name) => ({ name, sql: LOG_TYPES[name] })),
     ...own.map(({ name, type }) => ({ name, sql: SQL_TYPES[type] })),
   ];
-  const paths: string[] = [];
+  const files: { readonly path: string; readonly rows: readonly WorldRow[] }[] = [];
   for (let file = 0; file < FILES; file++) {
     const part = rows.slice(Math.ceil((rows.length * file) / FILES), Math.ceil((rows.length * (file + 1)) / FILES));
     if (part.length === 0) continue;
@@ -72,15 +114,23 @@ export async function writeLog(
     await writeFile(input, `${lines.join('\n')}\n`);
     // values travel as text: JSON has no NaN, and a number of a log is exact
     const values = columns.map(({ name, sql }, i) => `CAST(json[${i + 1}] AS ${sql}) AS "${name}"`).join(', ');
+    const texts = `read_json(${textSql(input)}, format = 'newline_delimited', records = false, columns = {json: 'VARCHAR[]'})`;
     await duckdb.run(
-      `COPY (SELECT ${values} FROM (SELECT CAST(json AS VARCHAR[]) AS json FROM read_json(${textSql(input)}, format = 'newline_delimited', records = false, columns = {json: 'VARCHAR[]'})) ` +
-        `ORDER BY available_at, ingest_seq) TO ${textSql(path)} (FORMAT parquet)`,
+      `COPY (SELECT ${values} FROM ${texts} ORDER BY available_at, ingest_seq) TO ${textSql(path)} (FORMAT parquet)`,
     );
-    paths.push(path);
+    files.push({ path, rows: part });
   }
-  return logRelationSql(paths, source);
+  return files;
 }
 
 function textOf(value: Datum): string | null {
   return value === null ? null : Object.is(value, -0) ? '0' : String(value);
+}
+
+function least(rows: readonly WorldRow[], of: (row: WorldRow) => number): number {
+  return rows.reduce((value, row) => Math.min(value, of(row)), Infinity);
+}
+
+function greatest(rows: readonly WorldRow[], of: (row: WorldRow) => number): number {
+  return rows.reduce((value, row) => Math.max(value, of(row)), -Infinity);
 }

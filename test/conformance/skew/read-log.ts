@@ -14,7 +14,7 @@ export interface ReadRecord {
   readonly read: SkewRead;
   /** The instant the answers hold at: `asOf`, or the fold point of a state where that is later. */
   readonly readAt: Micros;
-  /** Per view, the last ingest sequence that was in the snapshot; 0: the view was never fed. */
+  /** Per view, the last ingest sequence that was in the snapshot; 0: the view was never fed, −1: it was not asked. */
   readonly knownSeq: readonly number[];
   /** Per view. */
   readonly answers: readonly ViewAnswer[];

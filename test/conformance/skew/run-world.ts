@@ -1,5 +1,6 @@
 /** One world from its first row to its last: rows arrive and are applied while reads go on, things die and come back. */
 import type { ProjectSpec } from '../../../domain/project/spec.ts';
+import type { Micros } from '../../../domain/time.ts';
 import { FOLD_LAG_MICROS } from '../../../features/online/apply-events.ts';
 import { Aimer, type SkewRead } from './aim.ts';
 import { type Applier, Killed } from './applier.ts';
@@ -7,7 +8,7 @@ import type { Moment } from './coverage.ts';
 import { createRandom, type Random } from './random.ts';
 import type { ReadRecord } from './read-log.ts';
 import type { Serving } from './serving.ts';
-import type { World } from './world.ts';
+import { keyOf, Tag, type World, type WorldRow } from './world.ts';
 
 export interface WorldRequest {
   readonly project: ProjectSpec;
@@ -17,6 +18,14 @@ export interface WorldRequest {
   readonly applier: Applier;
   readonly serving: Serving;
   readonly hazards: Hazards;
+  /** Told the virtual now, whenever it moves. */
+  readonly onClock?: (now: Micros) => void;
+}
+
+/** A question that is asked before a late row comes, after it, and again. */
+export interface Pin {
+  readonly row: WorldRow;
+  readonly records: ReadRecord[];
 }
 
 /** What happens on the way; each may be left out. */
@@ -32,6 +41,7 @@ export interface Hazards {
 export interface WorldRun {
   /** In the order in which they were asked. */
   readonly records: ReadRecord[];
+  readonly pins: readonly Pin[];
   readonly kills: number;
   readonly reconnections: number;
   readonly rebuilds: number;
@@ -43,6 +53,9 @@ const STEP_ROWS = 90;
 const KILL_SHARE = 0.04;
 const RECONNECT_SHARE = 0.03;
 const REBUILDS = 2;
+/** Late rows of a step that are watched, and how many steps they are. */
+const PINS = 3;
+const PINNED_STEPS = 3;
 
 export async function runWorld(request: WorldRequest): Promise<WorldRun> {
   return new Run(request).run();
@@ -54,6 +67,7 @@ class Run {
   readonly #aimer: Aimer;
   readonly #records: ReadRecord[] = [];
   readonly #rebuildFrom: number[];
+  readonly #pins: (Pin & { left: number })[] = [];
   #kills = 0;
   #reconnections = 0;
   #rebuilds = 0;
@@ -77,6 +91,7 @@ class Run {
       const before = rows;
       rows = Math.min(world.rows.length, rows + random.between(1, STEP_ROWS));
       this.#steps++;
+      this.#request.onClock?.(world.rows[rows - 1]!.clockAt);
       const moments = new Set<Moment>();
       if (random.chance(RECONNECT_SHARE)) {
         moments.add('clients reconnected');
@@ -95,12 +110,39 @@ class Run {
         await this.#readWhile(rebuild(before), owed, rows, new Set([...moments, 'view being rebuilt']));
         if (this.#rebuildFrom.length === 0) this.#rebuildFrom.push(Infinity);
       }
+      this.#pin(before, rows);
+      await this.#askPins([...moments]);
       if (isKilled) await this.#applyAndKill(applier, rows, moments);
       await this.#readWhile(applier.applyTo(rows), Math.ceil(owed / 2), rows, new Set([...moments, 'batch under way']));
+      await this.#askPins([...moments]);
       await this.#readUpTo(Math.floor((reads * rows) / world.rows.length), rows, moments);
     }
     const [kills, reconnections, rebuilds, steps] = [this.#kills, this.#reconnections, this.#rebuilds, this.#steps];
-    return { records: this.#records, kills, reconnections, rebuilds, steps };
+    return { records: this.#records, pins: this.#pins, kills, reconnections, rebuilds, steps };
+  }
+
+  /** Watches some of the late rows that are about to come. */
+  #pin(before: number, rows: number): void {
+    const late = this.#request.world.rows
+      .slice(before, rows)
+      .filter(({ tags }) => (tags & (Tag.Late | Tag.Backfill)) !== 0);
+    for (const row of late.slice(0, PINS)) this.#pins.push({ row, records: [], left: PINNED_STEPS });
+  }
+
+  async #askPins(moments: readonly Moment[]): Promise<void> {
+    const asked = this.#pins.filter(({ left }) => left > 0);
+    if (asked.length === 0) return;
+    const reads = asked.map(({ row }): SkewRead => {
+      const { rider = null, city = null, sku = null, device = null } = keyOf(row);
+      const asOf = Math.max(row.eventAt, row.availableAt);
+      return { rider, city, sku, device, asOf, aim: 'hazard', off: 0 };
+    });
+    const records = await this.#request.serving.read(reads, moments);
+    for (const [i, pin] of asked.entries()) {
+      pin.records.push(records[i]!);
+      if (pin.records.length % 2 === 0) pin.left--;
+    }
+    this.#records.push(...records);
   }
 
   /** Begins to apply, kills whoever does it after a few reads, and reads on while nobody applies. */

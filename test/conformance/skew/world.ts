@@ -195,15 +195,15 @@ class WorldBuilder {
       }
       if (random.chance(ENDED)) return this.#end(source);
     }
-    const { eventAt, tags } = this.#eventTime();
+    const { eventAt, tags } = this.#eventTime(source);
     this.#pushNew(source, eventAt, tags);
   }
 
-  #eventTime(): { eventAt: Micros; tags: number } {
+  #eventTime(source: SourceName): { eventAt: Micros; tags: number } {
     const random = this.#random;
     if (random.chance(LATE))
       return { eventAt: this.#clock - random.between(MICROS_PER_MINUTE, 2 * LATE_SPAN), tags: Tag.Late };
-    const last = this.#rows.at(-1 - random.between(0, 9));
+    const last = this.#rows.slice(-20).find((row) => row.source === source && row.kind === 'put');
     if (random.chance(TIED) && last !== undefined) return { eventAt: last.eventAt, tags: Tag.Tie };
     // a sender's clock may be ahead
     if (random.chance(0.01)) return { eventAt: this.#clock + random.between(1, MICROS_PER_HOUR), tags: Tag.Embargo };
@@ -212,12 +212,14 @@ class WorldBuilder {
 
   #pushNew(source: SourceName, eventAt: Micros, tags: number, fixed: Readonly<Record<string, Datum>> = {}): void {
     const random = this.#random;
-    const embargo = random.chance(EMBARGOED);
-    const availableAt = embargo ? this.#clock + random.between(1, 3 * MICROS_PER_HOUR) : this.#clock;
-    const tie =
-      (tags & Tag.Tie) !== 0
-        ? this.#rows.findLast((row) => row.source === source && row.eventAt === eventAt)
-        : undefined;
+    const isTie = (tags & Tag.Tie) !== 0;
+    const tie = isTie ? this.#rows.findLast((row) => row.source === source && row.eventAt === eventAt) : undefined;
+    // the second row of an instant may be imported with an older knowledge time: arrival must not decide
+    const backdated = tie !== undefined && random.chance(0.3);
+    const embargo = !backdated && random.chance(EMBARGOED);
+    const availableAt = backdated
+      ? tie.availableAt - random.between(0, 2)
+      : this.#clock + (embargo ? random.between(1, 3 * MICROS_PER_HOUR) : 0);
     // equal times matter between rows of one key
     const key = tie === undefined ? {} : keyOf(tie);
     const row = this.#push(
@@ -286,7 +288,8 @@ class WorldBuilder {
     const key: Record<string, Datum> =
       source === 'trips'
         ? { rider: this.#pickRider(), city: random.chance(0.5) ? random.pick(CITIES) : null }
-        : { sku: this.#pickSku() };
+        : // one that is not always sold again at once
+          { sku: random.pick(this.#skus) };
     const named = source === 'trips' ? { trip_id: this.#name('end') } : {};
     const tombstone = this.#push(source, 'tombstone', eventAt, this.#clock, { ...key, ...named }, Tag.Tombstone);
     this.#wakes.push({ tombstone, left: random.between(5, 12) });
@@ -301,10 +304,10 @@ class WorldBuilder {
     const eventAt =
       dice < 0.6
         ? tombstone.eventAt - random.between(1, LATE_SPAN)
-        : dice < 0.8
+        : dice < 0.85
           ? tombstone.eventAt
           : Math.max(tombstone.eventAt + 1, this.#clock - random.between(0, MICROS_PER_MINUTE));
-    const tags = dice < 0.8 ? Tag.AfterTombstone | Tag.Late : Tag.AfterTombstone;
+    const tags = dice < 0.85 ? Tag.AfterTombstone | Tag.Late : Tag.AfterTombstone;
     const { rider, city, sku } = keyOf(tombstone);
     const key: Record<string, Datum> =
       tombstone.source === 'trips' ? { rider: rider ?? null, city: city ?? random.pick(CITIES) } : { sku: sku ?? null };
