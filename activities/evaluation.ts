@@ -9,6 +9,7 @@ import { SerinError } from '../domain/errors.ts';
 import type { DatasetManifest } from '../domain/features/dataset-manifest.ts';
 import type { ServingEvidence } from '../domain/gates/gate-evidence.ts';
 import { compileExpression, type Value } from '../domain/project/expression.ts';
+import { modelSignature } from '../domain/project/feature-schema.ts';
 import type { ProjectSpec } from '../domain/project/spec.ts';
 import type { ModelVersionManifest } from '../domain/registry/manifest.ts';
 import { inheritedEnvironment } from '../platform/config.ts';
@@ -97,14 +98,16 @@ export async function evaluateRun(
 /** One sentence per way in which the model's file does not fit its feature set. */
 function compareSignature(bytes: Uint8Array, features: readonly string[]): string[] {
   const { inputs, outputs } = inspectOnnx(bytes);
+  const wanted = modelSignature(features.length);
   const findings: string[] = [];
   const [input] = inputs;
-  if (inputs.length !== 1 || input?.type !== 'float32')
-    findings.push(`the model takes ${inputs.length} inputs; one float32 tensor is expected`);
+  if (inputs.length !== 1 || input?.type !== wanted.input.type)
+    findings.push(`the model takes ${inputs.length} inputs; one ${wanted.input.type} tensor is expected`);
   const width = input?.shape.at(-1);
   if (width !== features.length)
     findings.push(`the model takes ${String(width)} columns, the feature set has ${features.length}`);
-  if (outputs.length === 0) findings.push('the model has no output');
+  if (!outputs.some(({ name }) => name === wanted.output.name))
+    findings.push(`the model has no output "${wanted.output.name}"`);
   return findings;
 }
 

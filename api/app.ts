@@ -9,6 +9,7 @@ import { guardRoutes } from './access.ts';
 import type { ApiContext } from './context.ts';
 import type { ApiDependencies } from './dependencies.ts';
 import type { Api } from './route-schema.ts';
+import { registerCatalogueRoutes } from './routes/catalogue.ts';
 import { registerDatasetRoutes } from './routes/datasets.ts';
 import { registerDecisionRoutes } from './routes/decisions.ts';
 import { registerEventRoutes } from './routes/events.ts';
@@ -32,6 +33,7 @@ const ROUTES = [
   registerSourceRoutes,
   registerEventRoutes,
   registerFeatureRoutes,
+  registerCatalogueRoutes,
   registerDatasetRoutes,
   registerRunRoutes,
   registerModelRoutes,

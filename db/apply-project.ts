@@ -4,6 +4,7 @@ import { canonicalJson } from '../domain/canonical-json.ts';
 import { featureNames, type ModelSpec, type ProjectSpec, versioned } from '../domain/project/spec.ts';
 import { type ModelVersionManifest, RULE_VERSION } from '../domain/registry/manifest.ts';
 import { appendDecision } from './decisions.ts';
+import { planApply, refusePlan } from './project-plan.ts';
 import { putProject } from './projects.ts';
 import { putModel, registerRule } from './registry.ts';
 import { createRoute } from './routes.ts';
@@ -11,7 +12,9 @@ import type { Tables } from './schema.ts';
 
 /**
  * Makes a checked spec the current version of its project: its models exist, their rule baselines answer, all or nothing.
- * Applying the same spec again changes nothing but the record's absence: one record per digest and person.
+ * Applying the same spec again changes nothing but the record's absence: one record per digest and person. A definition that
+ * a version, the online store or a log uses does not change under them.
+ * @throws SerinError DEFINITION_IN_USE
  */
 export async function applyProject(
   db: Kysely<Tables>,
@@ -19,6 +22,8 @@ export async function applyProject(
 ): Promise<{ digest: string; created: boolean }> {
   const digest = projectDigest(spec);
   return db.transaction().execute(async (tx) => {
+    const plan = await planApply(tx, spec, { lock: true });
+    refusePlan(plan);
     const { created } = await putProject(tx, { spec, digest, bundleSha256, by, at });
     for (const model of spec.models) {
       await putModel(tx, { name: model.name, project: spec.name, projectDigest: digest });
@@ -33,7 +38,11 @@ export async function applyProject(
         actor: by,
         reason: `${spec.models.length} models, ${spec.views.length} views, ${spec.sources.length} sources`,
         evidenceSha256: digest,
-        payload: { digest, bundleSha256 },
+        payload: {
+          digest,
+          bundleSha256,
+          changes: plan.isNew ? [] : plan.changes.map(({ sentence }) => sentence),
+        },
         idempotencyKey: `apply/${spec.name}/${digest}`,
         decidedAt: at,
       });

@@ -13,6 +13,7 @@ export const ERRORS = {
   BOUNDARY_MISMATCH: { status: 422, retryable: false, title: 'A view and a label split one source differently' },
   KEY_TYPE_MISMATCH: { status: 422, retryable: false, title: 'A key is joined to another type' },
   PROJECT_NOT_FOUND: { status: 404, retryable: false, title: 'There is no such project' },
+  FEATURE_NOT_FOUND: { status: 404, retryable: false, title: 'There is no such feature' },
   DEFINITION_IN_USE: { status: 409, retryable: false, title: 'The definition is in use and cannot change' },
   // data
   INPUT_INVALID: { status: 400, retryable: false, title: 'The input is invalid' },

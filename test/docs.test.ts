@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { register as registerAdministration } from '../cli/commands/administration.ts';
 import { register as registerData } from '../cli/commands/data.ts';
+import { register as registerFeatures } from '../cli/commands/features.ts';
 import { register as registerModels } from '../cli/commands/models.ts';
 import { register as registerPlatform } from '../cli/commands/platform.ts';
 import { register as registerRollout } from '../cli/commands/rollout.ts';
@@ -156,6 +157,7 @@ function program(): Command {
   for (const register of [
     registerPlatform,
     registerData,
+    registerFeatures,
     registerTraining,
     registerModels,
     registerRollout,

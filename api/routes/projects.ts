@@ -1,11 +1,47 @@
 import { Type } from 'typebox';
 import { applyProject } from '../../db/apply-project.ts';
+import { planApply } from '../../db/project-plan.ts';
 import { getProject, listProjects } from '../../db/projects.ts';
-import { SerinError } from '../../domain/errors.ts';
+import { type ErrorCode, SerinError } from '../../domain/errors.ts';
 import { checkProjectSpec } from '../../domain/project/check.ts';
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
 import { answers, type Api, At, Body, Document, Name } from '../route-schema.ts';
+
+/** What `checkProjectSpec` refuses. */
+const SPEC_PROBLEMS: readonly ErrorCode[] = [
+  'SPEC_INVALID',
+  'DUPLICATE_NAME',
+  'REFERENCE_MISSING',
+  'REFERENCE_CYCLE',
+  'BAD_DURATION',
+  'NAME_CLASH',
+  'BOUNDARY_MISMATCH',
+  'KEY_TYPE_MISMATCH',
+  'TRAINING_INVALID',
+];
+
+const Effect = Type.Enum(['added', 'removed', 'metadata', 'next-use', 'backfill', 'breaking'], {
+  description:
+    'metadata: nothing is computed otherwise; next-use: holds for the next event, dataset, training or rollout; ' +
+    'backfill: what was computed is computed otherwise; breaking: refused, since somebody uses it.',
+});
+const Plan = Type.Object({
+  project: Type.String(),
+  isNew: Type.Boolean({ description: 'It was never applied before.' }),
+  refused: Type.Boolean({ description: 'Apply refuses it: some change is breaking.' }),
+  changes: Type.Array(
+    Type.Object({
+      kind: Type.Enum(['source', 'entity', 'view', 'featureSet', 'spine', 'label', 'model']),
+      id: Type.String({ examples: ['route_delays@1'] }),
+      effect: Effect,
+      details: Type.Array(Type.String(), { examples: [['feature mean_delay: window 7d: length 7d → 14d']] }),
+      usedBy: Type.Array(Type.String(), { examples: [['flight-delay v2 (production)']] }),
+      sentence: Type.String(),
+    }),
+  ),
+  backfill: Type.Array(Type.String(), { description: 'Views to materialise after the apply.' }),
+});
 
 export function registerProjectRoutes(api: Api, { db, blobs, now }: ApiContext): void {
   api.get(
@@ -57,6 +93,43 @@ export function registerProjectRoutes(api: Api, { db, blobs, now }: ApiContext):
   );
 
   api.post(
+    '/projects/:name/plan',
+    {
+      config: may.read,
+      schema: {
+        tags: ['projects'],
+        summary: 'What applying a project would change; nothing is changed',
+        params: Type.Object({ name: Name }),
+        body: Body(
+          { spec: Document('The project spec (format serin.project/1), as `serin plan` makes it.') },
+          { examples: [{ spec: { format: 'serin.project/1', name: 'flights' } }] },
+        ),
+        response: answers(
+          { 200: { description: 'Definition by definition, a sentence each.', schema: Plan } },
+          SPEC_PROBLEMS,
+        ),
+      },
+    },
+    async ({ params, body }) => {
+      const spec = checkProjectSpec(body.spec);
+      if (spec.name !== params.name) {
+        throw new SerinError(
+          'INPUT_INVALID',
+          `body/spec is the project "${spec.name}", the path says "${params.name}"`,
+          {
+            fields: { field: 'body/spec/name', value: spec.name, rule: 'the project of the path' },
+          },
+        );
+      }
+      await refuseForeignNames(
+        spec.name,
+        spec.sources.map(({ name }) => name),
+      );
+      return planApply(db, spec);
+    },
+  );
+
+  api.post(
     '/projects',
     {
       config: may.make,
@@ -93,14 +166,7 @@ export function registerProjectRoutes(api: Api, { db, blobs, now }: ApiContext):
               }),
             },
           },
-          [
-            'SPEC_INVALID',
-            'DUPLICATE_NAME',
-            'REFERENCE_MISSING',
-            'REFERENCE_CYCLE',
-            'DEFINITION_IN_USE',
-            'STORAGE_FULL',
-          ],
+          [...SPEC_PROBLEMS, 'DEFINITION_IN_USE', 'STORAGE_FULL'],
         ),
       },
     },

@@ -9,7 +9,7 @@ import { checkLabel } from './check-label.ts';
 import { checkModel } from './check-model.ts';
 import { ANY_TYPE, type Definitions, definitionsOf, nameOf, type Types, typesOf } from './definitions.ts';
 import { checkDistinct, resolve } from './names.ts';
-import { operandTypes, outputType } from './output-type.ts';
+import { operandTypes, outputNames, outputType } from './output-type.ts';
 import { versioned } from './spec.ts';
 import type { AggregateSpec, FeatureViewSpec, ProjectSpec, SourceSpec, SpineSpec } from './spec.ts';
 
@@ -61,10 +61,6 @@ function checkView(view: FeatureViewSpec, { sources, entities }: Definitions): v
   for (const feature of view.features) checkAggregate(feature, types, `${path}.features.${feature.name}`);
   refuse(nameClash(view.features.flatMap(outputNames)), `${path}.features`);
   checkBoundary(view, source, path);
-}
-
-function outputNames({ name, windows }: AggregateSpec): string[] {
-  return windows.length === 0 ? [name] : windows.map((window) => `${name}__${window.name}`);
 }
 
 /**

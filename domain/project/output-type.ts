@@ -84,3 +84,8 @@ export function isNeverNull({ fn, by, default: otherwise }: Pick<AggregateSpec, 
   if (by !== undefined || otherwise !== null) return true;
   return fn === 'count' || fn === 'rate' || fn === 'count_distinct' || fn === 'approx_count_distinct' || fn === 'top_k';
 }
+
+/** Names of its values in a view: `<feature>__<window>`, and `<feature>` where there is no window. */
+export function outputNames({ name, windows }: Pick<AggregateSpec, 'name' | 'windows'>): string[] {
+  return windows.length === 0 ? [name] : windows.map((window) => `${name}__${window.name}`);
+}

@@ -7,7 +7,8 @@ import type { TreeEnsemble } from '../gbt/tree-ensemble.ts';
 import { aMatrix, randomNumbers } from '../testing/a-matrix.ts';
 import { scoreRows, startTraining } from '../training.ts';
 import type { TrainedModel } from '../training-steps.ts';
-import { exportModel, INPUT_NAME, OUTPUT_NAME } from './export-model.ts';
+import { INPUT_NAME, OUTPUT_NAME } from '../../domain/project/feature-schema.ts';
+import { exportModel } from './export-model.ts';
 import { inspectOnnx } from './inspect-onnx.ts';
 
 // Both before the runtime is loaded: it would otherwise write a device id below the home folder.

@@ -1,3 +1,4 @@
+import { INPUT_NAME, OUTPUT_NAME } from '../../domain/project/feature-schema.ts';
 import type { Tree, TreeEnsemble } from '../gbt/tree-ensemble.ts';
 import { type LogisticModel, STANDARD_LIMIT } from '../logistic/logistic-model.ts';
 import type { TrainedModel } from '../training-steps.ts';
@@ -11,9 +12,6 @@ import {
   type Tensor,
 } from './onnx-messages.ts';
 import { METADATA, PRODUCER } from './serin-metadata.ts';
-
-export const INPUT_NAME = 'features';
-export const OUTPUT_NAME = 'score';
 
 /** Read by every ONNX Runtime of the last years; nothing newer is needed. */
 const IR_VERSION = 8;
