@@ -1,8 +1,9 @@
 /** Labels of events after `asOf`, in DuckDB alone (rule 13 of `conformance/pit/README.md`). */
 import { toSql } from '../../../domain/project/expression.ts';
 import { type ColumnType, typeOf } from '../../../domain/project/expression.ts';
+import { MICROS_PER_SECOND } from '../../../domain/time.ts';
 import type { EntitySpec, LabelSpec, LabelWindowSpec, SourceSpec } from '../../../domain/project/spec.ts';
-import type { Instant } from '../../history/instant.ts';
+import { type Instant, toInstant } from '../../history/instant.ts';
 import type { HistoryOutput, OutputValue } from '../../history/plan.ts';
 import { SQL_TYPES } from '../ingest-sql.ts';
 import type { DuckDb } from '../duckdb.ts';
@@ -61,6 +62,8 @@ export async function answerLabel(
         : [`f.event_at > q.as_of + ${window.gapMicros}`, 'f.event_at <= q.end_at'];
     const keys = events.keyParts.map((_, i) => keyColumn(i));
     const parts = partsSql({ slots }, output);
+    // the window is a condition of the join; of what comes out, a rate alone asks for its length
+    const finished = { ...output, over: { length: toInstant(window.horizonMicros), hop: null, offset: 0 } };
     const answer: LabelAnswer = { values: Array<OutputValue>(spine.rows).fill(null), statuses: [] };
     const rows = `
       SELECT q.idx, ANY_VALUE(q.censored_at) IS NOT NULL,
@@ -73,7 +76,7 @@ export async function answerLabel(
         const row = Number(columns[0]![i]);
         const result = finishOutput(
           { slots },
-          output,
+          finished,
           columns.slice(3).map((column) => column[i]!),
         );
         [answer.values[row], answer.statuses[row]] = judge(
@@ -111,8 +114,8 @@ function labelOutput(
   source: SourceSpec,
 ): { output: HistoryOutput; slots: { type: ColumnType; sql: string }[] } {
   const types = new Map(source.columns.map((column) => [column.name, column.type]));
-  // `any` counts rows, whatever their values
-  const valued = fn !== 'any';
+  // `any` and `rate` count rows, whatever their values
+  const valued = fn !== 'any' && fn !== 'rate';
   const slots = [
     { type: where === null ? ('bool' as const) : typeOf(where, types), sql: where === null ? 'TRUE' : toSql(where) },
     ...(valued ? [{ type: typeOf(of, types), sql: toSql(of) }] : []),
@@ -122,13 +125,13 @@ function labelOutput(
     window: null,
     name,
     type: valued ? slots[1]!.type : 'i64',
-    fn: valued ? fn : 'count',
+    fn: fn === 'any' ? 'count' : fn,
     slot: valued ? 1 : -1,
     where: 0,
     by: -1,
     over: null,
     nulls: 'keep',
-    unit: 0,
+    unit: MICROS_PER_SECOND,
     k: 0,
     q: 0,
     exactUpTo: 0,
