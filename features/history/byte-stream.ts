@@ -128,8 +128,16 @@ export class ByteReader {
 
   unsigned(): number {
     const bytes = this.#bytes;
-    let value = 0;
-    let unit = 1;
+    const first = bytes[this.#at++]!;
+    if (first < 128) return first;
+    // 28 bits in the integer unit, the rest in doubles
+    let value = first & 127;
+    for (let shift = 7; shift < 28; shift += 7) {
+      const byte = bytes[this.#at++]!;
+      if (byte < 128) return value | (byte << shift);
+      value |= (byte & 127) << shift;
+    }
+    let unit = 2 ** 28;
     for (;;) {
       const byte = bytes[this.#at++];
       if (byte === undefined) throw new RangeError('the bytes end within a number');

@@ -23,6 +23,7 @@ import type {
   Slot,
   TileField,
   TileSet,
+  WindowReading,
 } from './plan.ts';
 
 const DEFAULT_UNIT_MICROS = 1_000_000;
@@ -36,6 +37,7 @@ export function compileHistoryView(view: FeatureViewSpec, source: SourceSpec, en
   const appendOnly = isAppendOnly(source);
   const ttl = view.ttlMicros === undefined ? null : toInstant(view.ttlMicros);
   const { tileSets, tileFields } = tilesOf(outputs, appendOnly);
+  const readings = readingsOf(outputs, tileFields);
   const latest = outputs.flatMap((output, index) => (output.over === null ? [index] : []));
   const windowReach = furthest(outputs.map(({ over }) => (over === null ? 0 : reachOf(over))));
   const identity = identityOf(view, source);
@@ -56,12 +58,12 @@ export function compileHistoryView(view: FeatureViewSpec, source: SourceSpec, en
     ),
     appendOnly,
     tileSets,
-    tileFields,
+    readings,
     latest,
     // age ttl is alive, also seen from an exclusive cut a microsecond earlier
     horizon: furthest([windowReach, latest.length === 0 ? 0 : ttl === null ? null : plus(ttl, 1)]),
     windowReach,
-    factReach: furthest(outputs.map(({ over }, i) => (over === null || tileFields[i] ? 0 : reachOf(over)))),
+    factReach: furthest(readings.map(({ over, tiles }) => (tiles === null ? reachOf(over) : 0))),
     layout: layoutOf(outputs, slots, { identity, boundary, appendOnly, ttl: ttl === null ? null : String(ttl) }),
   };
 }
@@ -167,25 +169,35 @@ function tilesOf(
     let set = sets.get(key);
     if (!set) sets.set(key, (set = { ...over, fields: new Map() }));
     if (set.length !== null && over.length !== null && over.length > set.length) set.length = over.length;
-    const same = canonicalJson([
-      accumulatorOf(output),
-      output.slot,
-      output.where,
-      output.by,
-      output.nulls,
-      output.exactUpTo,
-    ]);
+    const same = accumulatorOf(output);
     if (!set.fields.has(same)) set.fields.set(same, index);
     return { set: [...sets.keys()].indexOf(key), field: [...set.fields.keys()].indexOf(same) };
   });
   return { tileSets: [...sets.values()].map((set) => ({ ...set, fields: [...set.fields.values()] })), tileFields };
 }
 
-/** Functions that read the same accumulator have one name. */
-function accumulatorOf({ fn }: HistoryOutput): string {
-  if (fn === 'rate') return 'count';
-  if (fn === 'mean') return 'sum';
-  return fn.startsWith('variance') || fn.startsWith('stddev') ? 'moments' : fn;
+/** Outputs that add up the same have one accumulator for each window. */
+function readingsOf(
+  outputs: readonly HistoryOutput[],
+  tileFields: readonly (TileField | null)[],
+): (WindowReading & { outputs: number[] })[] {
+  const readings = new Map<string, WindowReading & { outputs: number[] }>();
+  outputs.forEach((output, index) => {
+    const { over } = output;
+    if (over === null) return;
+    const same = `${accumulatorOf(output)} ${over.length} ${over.hop} ${over.offset}`;
+    const reading = readings.get(same);
+    if (reading) reading.outputs.push(index);
+    else readings.set(same, { over, outputs: [index], tiles: tileFields[index]! });
+  });
+  return [...readings.values()];
+}
+
+/** Names what an output accumulates. */
+function accumulatorOf({ fn, slot, where, by, nulls, exactUpTo }: HistoryOutput): string {
+  const moments = fn.startsWith('variance') || fn.startsWith('stddev');
+  const kind = moments ? 'moments' : fn === 'rate' ? 'count' : fn === 'mean' ? 'sum' : fn;
+  return [kind, slot, where, by, nulls, exactUpTo].join(' ');
 }
 
 class SlotList {

@@ -36,11 +36,8 @@ export class ExactSum {
       return;
     }
     const square = value * value;
-    const spread = SPLITTER * value;
-    const high = spread - (spread - value);
-    const low = value - high;
     this.#grow(square);
-    this.#grow(low * low - (square - high * high - 2 * high * low));
+    this.#grow(productError(value, value, square));
   }
 
   merge(other: ExactSum): void {
@@ -92,8 +89,28 @@ export class ExactSum {
       // a division of doubles is rounded once
       return sum / count;
     }
+    const quotient = this.#rest === 0n ? this.#quotient(count) : NaN;
+    if (!Number.isNaN(quotient)) return quotient;
     const { mantissa, exponent } = this.exact();
     return roundRatio(mantissa, BigInt(count), exponent);
+  }
+
+  /**
+   * The quotient in doubles, where its remainder shows that no other is as near; NaN where it does not. What is left of the
+   * sum after `quotient · count` must be less than half a step of the quotient times `count`.
+   */
+  #quotient(count: number): number {
+    const parts = this.#parts;
+    const high = parts[parts.length - 1]!;
+    const size = Math.abs(high);
+    if (size < LEAST_ROOT || size > LARGEST_ROOT) return NaN;
+    let low = 0;
+    for (let i = 0; i < parts.length - 1; i++) low += parts[i]!;
+    let quotient = high / count;
+    quotient += (remainder(high, quotient, count) + low) / count;
+    const left = Math.abs(remainder(high, quotient, count) + low);
+    // a thousandth is far more than the error of `left`
+    return left < halfStep(quotient) * count * 0.999 ? quotient : NaN;
   }
 
   write(out: ByteWriter): void {
@@ -136,6 +153,36 @@ export class ExactSum {
     parts.length = kept;
     if (value !== 0) parts.push(value);
   }
+}
+
+/** What rounding took from `a · b` (Dekker's product); exact where nothing overflows or underflows. */
+function productError(a: number, b: number, product: number): number {
+  const spreadA = SPLITTER * a;
+  const highA = spreadA - (spreadA - a);
+  const lowA = a - highA;
+  const spreadB = SPLITTER * b;
+  const highB = spreadB - (spreadB - b);
+  const lowB = b - highB;
+  return lowA * lowB - (product - highA * highB - lowA * highB - highA * lowB);
+}
+
+const bits = new DataView(new ArrayBuffer(8));
+
+/** Half the distance to the nearer neighbour of a double that is well above the smallest. */
+function halfStep(value: number): number {
+  bits.setFloat64(0, value);
+  const high = bits.getUint32(0);
+  // the double below a power of two is half as far away as the one above
+  const isPower = (high & 0xfffff) === 0 && bits.getUint32(4) === 0;
+  bits.setUint32(0, (high & 0x7ff00000) - ((isPower ? 54 : 53) << 20));
+  bits.setUint32(4, 0);
+  return bits.getFloat64(0);
+}
+
+/** `sum − quotient · count`, for a quotient near sum / count. */
+function remainder(sum: number, quotient: number, count: number): number {
+  const product = quotient * count;
+  return sum - product - productError(quotient, count, product);
 }
 
 function equal(a: Binary, b: Binary): boolean {

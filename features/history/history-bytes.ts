@@ -90,7 +90,7 @@ function writeFacts(out: ByteWriter, plan: HistoryPlan, facts: readonly Fact[]):
       else out.text(identity!);
     }
     if (kind !== 'put') continue;
-    for (let first = 0; first < slots.length; first += 8) {
+    for (let first = 0; first === 0 || first < slots.length; first += 8) {
       let nulls = 0;
       for (let i = first; i < Math.min(first + 8, slots.length); i++) if (values[i] === null) nulls |= 1 << (i - first);
       out.byte(nulls);
@@ -115,10 +115,13 @@ function readFacts(from: ByteReader, plan: HistoryPlan): Fact[] {
       !hasIdentity || kind === 'tombstone' ? null : (head & UUID_FLAG) !== 0 ? readUuid(from) : from.text();
     let values = NO_VALUES;
     if (kind === 'put') {
-      const nulls = from.raw((slots.length + 7) >> 3);
       const read = new Array<Datum>(slots.length);
+      // the bits come before all values
+      const nulls = slots.length <= 8 ? from.byte() : 0;
+      const more = slots.length > 8 ? from.raw((slots.length + 7) >> 3) : NO_BITS;
       for (let i = 0; i < slots.length; i++) {
-        read[i] = (nulls[i >> 3]! & (1 << (i & 7))) !== 0 ? null : from.datum(slots[i]!.type);
+        const bits = slots.length <= 8 ? nulls : more[i >> 3]!;
+        read[i] = (bits & (1 << (i & 7))) !== 0 ? null : from.datum(slots[i]!.type);
       }
       values = read;
     }
@@ -128,6 +131,7 @@ function readFacts(from: ByteReader, plan: HistoryPlan): Fact[] {
 }
 
 const NO_VALUES: readonly Datum[] = [];
+const NO_BITS = new Uint8Array(0);
 
 function writeInstant(out: ByteWriter, at: Instant | null): void {
   out.byte(at === null ? 0 : 1);

@@ -48,7 +48,8 @@ export class KeyHistory implements StoredRows {
   #versions: Map<string, Fact[]> | null = null;
 
   constructor(tileSets: number) {
-    this.tiles = Array.from({ length: tileSets }, () => ({ starts: [], accumulators: [] }));
+    this.tiles = [];
+    for (let i = 0; i < tileSets; i++) this.tiles.push({ starts: [], accumulators: [] });
   }
 
   versionsOf(identity: string): readonly Fact[] {
@@ -222,12 +223,13 @@ export function readHistory(
 ): HistoryRead {
   const { outputs } = plan;
   const count = outputs.length;
-  const read: HistoryRead = {
-    values: new Array<OutputValue>(count).fill(null),
-    statuses: new Array<FeatureStatus>(count).fill('not_found'),
-    defaulted: new Array<boolean>(count).fill(false),
-    ages: new Array<Instant | null>(count).fill(null),
-  };
+  const read: HistoryRead = { values: [], statuses: [], defaulted: [], ages: [] };
+  for (let i = 0; i < count; i++) {
+    read.values.push(null);
+    read.statuses.push('not_found');
+    read.defaulted.push(false);
+    read.ages.push(null);
+  }
   const cut = cutOf(plan, asOf);
   if (history === null) readWindows(plan, null, [], cut, asOf, read);
   else {
@@ -236,16 +238,19 @@ export function readHistory(
     }
     const ender = tombstoneInForce(history.tombstones, cut, knownSeq);
     if (ender !== null) for (const output of plan.latest) read.statuses[output] = 'deleted';
-    let wanted = plan.latest;
+    let wanted = plan.latest.length;
     const inReach: Fact[] = [];
     const hasWindows = plan.latest.length < count;
     eachLive(plan, history, cut, knownSeq, ender, (fact) => {
       const reached = hasWindows && isWithin(fact.eventAt, plan.windowReach, cut);
       if (reached) inReach.push(fact);
-      if (wanted.length > 0) {
-        wanted = wanted.filter((output) => !readLatest(plan, output, fact, asOf, read));
+      if (wanted > 0) {
+        for (const output of plan.latest) {
+          // those that have their row have its age
+          if (read.ages[output] === null && readLatest(plan, output, fact, asOf, read)) wanted--;
+        }
       }
-      return reached || wanted.length > 0;
+      return reached || wanted > 0;
     });
     if (hasWindows) readWindows(plan, history, inReach, cut, asOf, read);
   }
@@ -284,25 +289,26 @@ function readWindows(
   let newest = inReach[0]?.eventAt ?? null;
   const tiled = history?.newestTiled ?? null;
   if (tiled !== null && isWithin(tiled, plan.windowReach, cut) && (newest === null || tiled > newest)) newest = tiled;
-  for (let i = 0; i < plan.outputs.length; i++) {
-    const output = plan.outputs[i]!;
-    if (output.over === null) continue;
-    const { start, end } = windowAt(output.over, cut);
-    const field = plan.tileFields[i] ?? null;
-    const accumulator = plan.aggregates[i]!.create();
-    if (field === null || history === null) {
-      addRows(output, inReach, accumulator, start, end, null, null);
+  for (const { over, outputs, tiles } of plan.readings) {
+    const { start, end } = windowAt(over, cut);
+    const accumulator = plan.aggregates[outputs[0]!]!.create();
+    const adding = plan.outputs[outputs[0]!]!;
+    if (tiles === null || history === null) {
+      addRows(adding, inReach, accumulator, start, end, null, null);
     } else {
-      const { starts, accumulators } = history.tiles[field.set]!;
+      const { starts, accumulators } = history.tiles[tiles.set]!;
       for (let t = starts.length - 1; t >= 0 && (start === null || starts[t]! >= start); t--) {
-        accumulator.merge(accumulators[t]![field.field]!);
+        accumulator.merge(accumulators[t]![tiles.field]!);
       }
-      addRows(output, inReach, accumulator, start, end, plan.tileSets[field.set]!, foldedCut);
+      addRows(adding, inReach, accumulator, start, end, plan.tileSets[tiles.set]!, foldedCut);
     }
-    const value = accumulator.result(output);
-    read.values[i] = value;
-    read.ages[i] = newest === null ? null : minus(asOf, newest);
-    if (newest !== null) read.statuses[i] = value === null ? 'null' : 'present';
+    for (const output of outputs) {
+      const value = accumulator.result(plan.outputs[output]!);
+      read.values[output] = value;
+      if (newest === null) continue;
+      read.ages[output] = minus(asOf, newest);
+      read.statuses[output] = value === null ? 'null' : 'present';
+    }
   }
 }
 

@@ -73,6 +73,15 @@ export interface TileField {
   readonly field: number;
 }
 
+/** Outputs that are read from one accumulator over one window. */
+export interface WindowReading {
+  readonly over: HistoryWindow;
+  /** Positions of the outputs; the first one stands for all in what is accumulated. */
+  readonly outputs: readonly number[];
+  /** Null: read from facts. */
+  readonly tiles: TileField | null;
+}
+
 export interface HistoryPlan {
   /** `name@version` */
   readonly id: string;
@@ -93,8 +102,7 @@ export interface HistoryPlan {
   readonly appendOnly: boolean;
   /** Only of append-only views. */
   readonly tileSets: readonly TileSet[];
-  /** One per output; null: read from facts. */
-  readonly tileFields: readonly (TileField | null)[];
+  readonly readings: readonly WindowReading[];
   /** Positions of the `latest` outputs. */
   readonly latest: readonly number[];
   /** Facts with `eventAt ≤ cut − horizon` are in no window and no TTL at `cut`; null: there is no such instant. */

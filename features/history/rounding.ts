@@ -71,8 +71,9 @@ function scale(value: number, exponent: number): number {
 }
 
 function squareRoot(value: bigint): bigint {
-  // from above, Newton's steps go down to the floor
-  let root = 1n << BigInt((bitLength(value) + 1) >> 1);
+  // the first of Newton's steps is from within 2^-50 and ends at or above the root, the others go down to its floor
+  const start = BigInt(Math.floor(Math.sqrt(Number(value))));
+  let root = (start + value / start) >> 1n;
   for (;;) {
     const next = (root + value / root) >> 1n;
     if (next >= root) return root;
