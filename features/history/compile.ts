@@ -112,12 +112,6 @@ function fallbackOf(value: AggregateSpec['default'], type: OutputType): Datum {
   return type === 'f64' ? Number(value) : toInstant(BigInt(value));
 }
 
-/** A default as data: whole numbers beyond 2^53 are declared as decimal text, as in literals. */
-function defaultOf(value: AggregateSpec['default'], type: OutputType): Datum {
-  if (typeof value !== 'string' || type === 'str') return typeof value === 'number' ? value + 0 : value;
-  return type === 'f64' ? Number(value) : toInstant(BigInt(value));
-}
-
 function pairsOf(by: ColumnType, of: OutputType): OutputType {
   if (typeof of === 'object') throw new RangeError('a list of pairs cannot be grouped');
   return { list: 'pairs', by, of };
