@@ -1,22 +1,30 @@
 /**
- * An online store, fed event by event in order of arrival through the streamer's way in, and read at each `asOf`. States
- * are folded from the first event on to the earliest question, so that nearly every event comes late. Labels have no online
- * form: theirs are read from histories that the store was fed, unfolded, like any view.
+ * An online store, fed event by event in order of arrival through the streamer's way in, and read at each `asOf` by the
+ * reader that serves requests. States are folded from the first event on to the earliest question, so that nearly every
+ * event comes late. Labels have no online form: theirs are read from histories that the store was fed, unfolded, like any
+ * view.
  */
 import type { Instant } from '../../../../domain/instant.ts';
+import type { Row, Value } from '../../../../domain/project/expression.ts';
+import {
+  type FeatureSetSpec,
+  type FeatureViewSpec,
+  PROJECT_FORMAT,
+  type ProjectSpec,
+  versioned,
+} from '../../../../domain/project/spec.ts';
+import type { Micros } from '../../../../domain/time.ts';
 import { decodeHistory } from '../../../../features/history/history-bytes.ts';
-import { type KeyHistory, readHistory } from '../../../../features/history/history.ts';
 import { compileLabel, knownEvents, type LabelRead, readLabel } from '../../../../features/history/labels.ts';
 import type { HistoryPlan } from '../../../../features/history/plan.ts';
-import { type CompiledView, compileView } from '../../../../features/kernel/compiled-view.ts';
-import type { ViewPlan } from '../../../../features/kernel/view-plan.ts';
-import { decodeState, FEATURE_STATUSES, read, readMissing } from '../../../../features/kernel/view-state.ts';
+import type { CompiledView } from '../../../../features/kernel/compiled-view.ts';
+import { encodeKey } from '../../../../features/kernel/key-encoding.ts';
 import { applyToView, FOLD_LAG_MICROS, type PushedEvent } from '../../../../features/online/apply-events.ts';
 import { dropAll } from '../../../../features/online/guarded-write.ts';
 import type { OnlineStore } from '../../../../features/online/online-store.ts';
+import { compileFeatureReader } from '../../../../features/reader/feature-reader.ts';
 import type { Path, PathName, ViewRead, WorldAnswer } from '../answer.ts';
-import type { World, WorldLabel, WorldSource, WorldView } from '../case-specs.ts';
-import { type KeyText, keyText } from './arrivals.ts';
+import type { World, WorldLabel, WorldSource } from '../case-specs.ts';
 
 export function onlinePath(name: PathName, store: OnlineStore, close: () => Promise<void>): Path {
   let worlds = 0;
@@ -25,8 +33,9 @@ export function onlinePath(name: PathName, store: OnlineStore, close: () => Prom
     async answer(world): Promise<WorldAnswer> {
       const feeds = new Feeds(store, `world-${++worlds}`);
       try {
-        const views = await Promise.all(world.views.map((view) => answerView(feeds, world, view)));
-        const labels = await Promise.all(world.labels.map((label) => answerLabel(feeds, world, label)));
+        const views = await answerViews(feeds, world);
+        const labels = [];
+        for (const label of world.labels) labels.push(await answerLabel(feeds, world, label));
         return { views, labels };
       } finally {
         await feeds.clear();
@@ -39,22 +48,20 @@ export function onlinePath(name: PathName, store: OnlineStore, close: () => Prom
 /** The views of one world in the store, each under an id of its own. */
 class Feeds {
   readonly store: OnlineStore;
-  readonly #prefix: string;
+  readonly prefix: string;
   readonly #ids: string[] = [];
 
   constructor(store: OnlineStore, prefix: string) {
     this.store = store;
-    this.#prefix = prefix;
+    this.prefix = prefix;
   }
 
-  /** Feeds all of a source to a view. @returns the states' bytes by key */
-  async feed(
-    view: CompiledView,
-    source: WorldSource,
-    foldTo: Instant | null,
-    keys: readonly (KeyText | null)[],
-  ): Promise<Map<KeyText, Uint8Array>> {
-    const viewId = `${this.#prefix}-${this.#ids.length}-${view.plan.id}`;
+  newId(): string {
+    return `${this.prefix}-label-${this.#ids.length}`;
+  }
+
+  /** Feeds all of a source to a view. @param foldTo null: nothing is folded */
+  async feed(view: CompiledView, viewId: string, source: WorldSource, foldTo: Instant | null): Promise<void> {
     this.#ids.push(viewId);
     let applied = 0;
     for (const event of eventsOf(source, foldTo)) {
@@ -68,9 +75,6 @@ class Feeds {
       });
       applied = event.seq;
     }
-    const asked = [...new Set(keys)].filter((key) => key !== null);
-    const { states } = await this.store.read(asked.map((key) => ({ viewId, key: Buffer.from(key, 'hex') })));
-    return new Map(asked.flatMap((key, i) => (states[i] ? [[key, states[i]]] : [])));
   }
 
   async clear(): Promise<void> {
@@ -91,41 +95,76 @@ function eventsOf({ rows, identity }: WorldSource, foldTo: Instant | null): Push
   }));
 }
 
-async function answerView(feeds: Feeds, world: World, view: WorldView): Promise<ViewRead[]> {
-  const { asOf } = world.spine;
-  const compiled = compileView(view.spec, view.source.spec, view.source.entity);
-  const keys = keysOf(world, compiled.plan.keyParts, view.on);
+/** The world's views as one feature set, read as a request would be: all rows in one batch. */
+async function answerViews(feeds: Feeds, world: World): Promise<ViewRead[][]> {
+  if (world.views.length === 0) return [];
+  const { asOf, rows } = world.spine;
+  const reader = compileFeatureReader(projectOf(world, feeds.prefix), 'answers@1');
   const earliest = asOf.reduce<Instant | null>((least, at) => (least === null || at < least ? at : least), null);
-  const states = await feeds.feed(compiled, view.source, earliest, keys);
-  return asOf.map((at, row) => {
-    const key = keys[row];
-    const bytes = key === null || key === undefined ? null : (states.get(key) ?? null);
-    return compiled.kind === 'tiles' ? readTiles(compiled.plan, bytes, at) : readFacts(compiled.plan, bytes, at);
-  });
-}
-
-function readFacts(plan: HistoryPlan, bytes: Uint8Array | null, asOf: Instant): ViewRead {
-  return readHistory(plan, bytes === null ? null : decodeHistory(plan, bytes), asOf);
-}
-
-function readTiles(plan: ViewPlan, bytes: Uint8Array | null, asOf: Instant): ViewRead {
-  const out = new Float64Array(plan.outputs.length);
-  const statuses = new Uint8Array(plan.outputs.length);
-  if (bytes === null) readMissing(plan, out, 0, statuses);
-  else read(plan, decodeState(plan, bytes), Number(asOf), out, 0, statuses);
-  return {
-    values: Array.from(out, (value) => (Number.isNaN(value) ? null : value)),
-    statuses: Array.from(statuses, (status) => FEATURE_STATUSES[status]!),
-  };
-}
-
-function keysOf(world: World, parts: ViewPlan['keyParts'], on: readonly number[]): (KeyText | null)[] {
-  return world.spine.rows.map((row) =>
-    keyText(
-      parts,
-      on.map((column) => row[column]!),
-    ),
+  await Promise.all(reader.views.map((view, v) => feeds.feed(view, view.plan.id, world.views[v]!.source, earliest)));
+  const asked = rows.map((row, r) => ({
+    request: Object.fromEntries(row.map((value, c) => [fieldName(c), value])) as Row,
+    // beyond 2255 instants are bigints
+    asOf: asOf[r] as Micros,
+  }));
+  const { rows: read } = await reader.readRows(feeds.store, asked);
+  return world.views.map(({ spec }, v) =>
+    read.map(({ values, statuses }) => {
+      const names = outputsOf(spec).map((_, o) => featureName(v, o));
+      return {
+        values: names.map((name) => values[name]!),
+        // a default in place of null is shown as such: the rules speak of what was before it
+        statuses: names.map((name) => (statuses[name] === 'defaulted' ? 'null' : statuses[name]!)),
+      };
+    }),
   );
+}
+
+const fieldName = (column: number): string => `field_${column}`;
+const featureName = (view: number, output: number): string => `view_${view}_${output}`;
+
+interface OutputName {
+  readonly feature: string;
+  readonly window: string | null;
+}
+
+function outputsOf({ features }: FeatureViewSpec): OutputName[] {
+  return features.flatMap(({ name, fn, windows }): OutputName[] =>
+    fn === 'latest'
+      ? [{ feature: name, window: null }]
+      : windows.map((window) => ({ feature: name, window: window.name })),
+  );
+}
+
+function projectOf({ sources, views, spine }: World, prefix: string): ProjectSpec {
+  const named = views.map(({ spec }, v) => ({ ...spec, name: `${prefix}-${v}` }));
+  const set: FeatureSetSpec = {
+    name: 'answers',
+    version: 1,
+    request: spine.types.map((type, c) => ({ name: fieldName(c), type, description: '' })),
+    views: views.map(({ on }, v) => ({ alias: `view_${v}`, view: versioned(named[v]!), key: on.map(fieldName) })),
+    features: named.flatMap((spec, v) =>
+      outputsOf(spec).map((output, o) => ({
+        kind: 'view' as const,
+        name: featureName(v, o),
+        alias: `view_${v}`,
+        ...output,
+      })),
+    ),
+    description: '',
+  };
+  return {
+    format: PROJECT_FORMAT,
+    name: 'conformance',
+    description: '',
+    sources: sources.map(({ spec }) => spec),
+    entities: sources.map(({ entity }) => entity),
+    views: named,
+    featureSets: [set],
+    spines: [],
+    labels: [],
+    models: [],
+  };
 }
 
 async function answerLabel(feeds: Feeds, world: World, label: WorldLabel): Promise<LabelRead[]> {
@@ -134,12 +173,17 @@ async function answerLabel(feeds: Feeds, world: World, label: WorldLabel): Promi
   const plan = compileLabel(label.spec, of(source), censor === null ? null : of(censor.source));
   const builtAt = world.builtAt!;
   const side = async (history: HistoryPlan, from: WorldSource, on: readonly number[]) => {
-    const keys = keysOf(world, history.keyParts, on);
-    const states = await feeds.feed({ kind: 'history', plan: history }, from, null, keys);
+    const keys = world.spine.rows.map((row) =>
+      encodeKey(history.keyParts, on.map((column) => row[column]!) as readonly Value[]),
+    );
+    const viewId = feeds.newId();
+    await feeds.feed({ kind: 'history', plan: history }, viewId, from, null);
+    const asked = keys.flatMap((key) => (key === null ? [] : [{ viewId, key }]));
+    const { states } = await feeds.store.read(asked);
+    let next = 0;
     return keys.map((key) => {
-      const bytes = key === null ? undefined : states.get(key);
-      const stored: KeyHistory | null = bytes === undefined ? null : decodeHistory(history, bytes);
-      return knownEvents(history, stored, builtAt);
+      const bytes = key === null ? null : states[next++]!;
+      return knownEvents(history, bytes === null ? null : decodeHistory(history, bytes), builtAt);
     });
   };
   const events = await side(plan.events, source, label.on);
