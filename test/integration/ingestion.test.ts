@@ -126,6 +126,11 @@ async function logged(columns = 'id'): Promise<unknown[][]> {
   return rowsOf(await listLogFiles(database.db, source.name), columns);
 }
 
+/** In the order of their texts. */
+async function loggedIds(): Promise<string[]> {
+  return (await logged()).map(([id]) => String(id)).toSorted();
+}
+
 describe('an event that comes twice', () => {
   test('by push, also when the first one has left the buffer for the log', async () => {
     expect(await push(anOrder('a'), anOrder('b'), anOrder('a'))).toMatchObject({ added: 2 });
@@ -152,7 +157,7 @@ describe('an event that comes twice', () => {
       rowsAccepted: 1,
       quarantined: { DUPLICATE: 1 },
     });
-    expect((await logged()).flat().toSorted()).toEqual(['a', 'b', 'c']);
+    expect(await loggedIds()).toEqual(['a', 'b', 'c']);
   });
 
   test('is there once, however pushes, flushes, files and compactions fall together', async () => {
@@ -182,7 +187,7 @@ describe('an event that comes twice', () => {
         }
         await flush();
         await upkeep.compact(source, BEATING);
-        expect((await logged()).flat().toSorted()).toEqual([...sent].toSorted());
+        expect(await loggedIds()).toEqual([...sent].toSorted());
       }),
       { numRuns: 12 },
     );
