@@ -13,6 +13,7 @@ import type { Datum, Fact, FactKind } from './fact.ts';
 import { createHistory, type KeyHistory, settle } from './history.ts';
 import { type Instant, minus, plus } from './instant.ts';
 import type { HistoryPlan } from './plan.ts';
+import { cutOf } from './selection.ts';
 
 export const HISTORY_FORMAT = 1;
 const HEADER_BYTES = 5;
@@ -51,6 +52,7 @@ export function decodeHistory(plan: HistoryPlan, bytes: Uint8Array): KeyHistory 
   }
   const history = createHistory(plan);
   history.foldedAt = readInstant(from);
+  history.settledTo = history.foldedAt === null ? null : cutOf(plan, history.foldedAt);
   history.newestTiled = readInstant(from);
   history.facts = readFacts(from, plan);
   history.tombstones = readFacts(from, plan);

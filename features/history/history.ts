@@ -36,15 +36,19 @@ export interface TileRun {
 }
 
 export class KeyHistory implements StoredRows {
-  /** Null: nothing has been folded. */
+  /** No read is before this; null: nothing has been folded. */
   foldedAt: Instant | null = null;
+  /** The cut up to which facts are in tiles and what was over has been dropped; null: never. At most the fold point's. */
+  settledTo: Instant | null = null;
   facts: Fact[] = [];
   tombstones: Fact[] = [];
   readonly tiles: TileRun[];
   /** The newest `eventAt` in tiles. */
   newestTiled: Instant | null = null;
-  /** Facts that are over have been dropped, as of the fold point. */
+  /** Nothing has come since, or been folded. */
   settled = true;
+  /** So many facts and the next fold settles. */
+  settleFrom = SETTLE_LEAST;
   #versions: Map<string, Fact[]> | null = null;
 
   constructor(tileSets: number) {
@@ -107,10 +111,11 @@ export function createHistory(plan: HistoryPlan): KeyHistory {
 
 /** Empties a history, for replays that go through one key after the other. */
 export function resetHistory(history: KeyHistory): void {
-  history.foldedAt = history.newestTiled = null;
+  history.foldedAt = history.settledTo = history.newestTiled = null;
   history.replaceFacts([]);
   history.tombstones = [];
   history.settled = true;
+  history.settleFrom = SETTLE_LEAST;
   for (const { starts, accumulators } of history.tiles) starts.length = accumulators.length = 0;
 }
 
@@ -158,47 +163,56 @@ export function addFact(plan: HistoryPlan, history: KeyHistory, fact: Fact): voi
     throw new RangeError(`${plan.id}: its source has no retracts`);
   if (!insertByPosition(history.facts, fact)) return;
   history.settled = false;
-  if (history.foldedAt === null) return;
-  const foldedCut = cutOf(plan, history.foldedAt);
+  const { settledTo } = history;
+  if (settledTo === null) return;
   plan.tileSets.forEach((set, i) => {
-    if (isTiled(set, fact, foldedCut)) addToTile(plan, history, i, fact);
+    if (isTiled(set, fact, settledTo)) addToTile(plan, history, i, fact);
   });
 }
 
-/** Moves the fold point to `at`, never back: what no read at `asOf ≥ at` can need is dropped. */
+/**
+ * Moves the fold point to `at`, never back: what no read at `asOf ≥ at` can need may be dropped, and is when so much has
+ * come that it pays, or when the history is encoded.
+ */
 export function foldHistory(plan: HistoryPlan, history: KeyHistory, at: Instant): void {
   if (history.foldedAt !== null && at <= history.foldedAt) return;
-  const before = history.foldedAt === null ? null : cutOf(plan, history.foldedAt);
-  const now = cutOf(plan, at);
-  plan.tileSets.forEach((set, i) => {
-    for (const fact of history.facts) {
-      if (fact.eventAt > now) break;
-      if (isTiled(set, fact, now) && (before === null || !isTiled(set, fact, before)))
-        addToTile(plan, history, i, fact);
-    }
-  });
   history.foldedAt = at;
   history.settled = false;
-  settle(plan, history);
+  if (history.facts.length >= history.settleFrom) settle(plan, history);
 }
 
-/** Drops what is over as of the fold point; facts that came since may have been. */
+/** Puts what is known at the fold point into tiles and drops what is over. */
 export function settle(plan: HistoryPlan, history: KeyHistory): void {
   if (history.settled || history.foldedAt === null) return;
   const cut = cutOf(plan, history.foldedAt);
+  const before = history.settledTo;
+  plan.tileSets.forEach((set, i) => {
+    for (const fact of history.facts) {
+      if (fact.eventAt > cut) break;
+      if (isTiled(set, fact, cut) && (before === null || !isTiled(set, fact, before)))
+        addToTile(plan, history, i, fact);
+    }
+  });
+  history.settledTo = cut;
   pruneTombstones(plan, history, cut);
   pruneFacts(plan, history, cut);
-  plan.tileSets.forEach((set, i) => {
-    if (set.length === null) return;
-    const { start } = windowAt({ length: set.length, hop: set.hop, offset: set.offset }, cut);
-    const { starts, accumulators } = history.tiles[i]!;
-    let over = 0;
-    while (over < starts.length && starts[over]! < start!) over++;
-    starts.splice(0, over);
-    accumulators.splice(0, over);
-  });
+  plan.tileSets.forEach((set, i) => dropTiles(set, history.tiles[i]!, cut));
   if (history.newestTiled !== null && !isWithin(history.newestTiled, plan.windowReach, cut)) history.newestTiled = null;
   history.settled = true;
+  history.settleFrom = Math.max(SETTLE_LEAST, 2 * history.facts.length);
+}
+
+/** Below so many facts there is little to win. */
+const SETTLE_LEAST = 32;
+
+function dropTiles({ length, hop, offset }: TileSet, { starts, accumulators }: TileRun, cut: Instant): void {
+  const { start } = windowAt({ length, hop, offset }, cut);
+  if (start === null) return;
+  let over = 0;
+  while (over < starts.length && starts[over]! < start) over++;
+  if (over === 0) return;
+  starts.splice(0, over);
+  accumulators.splice(0, over);
 }
 
 /** Whether nothing is left that a read at `asOf ≥ at` could see, which then is what a key without history gives. */
@@ -285,7 +299,7 @@ function readWindows(
   asOf: Instant,
   read: HistoryRead,
 ): void {
-  const foldedCut = history === null || history.foldedAt === null ? null : cutOf(plan, history.foldedAt);
+  const tiledTo = history?.settledTo ?? null;
   let newest = inReach[0]?.eventAt ?? null;
   const tiled = history?.newestTiled ?? null;
   if (tiled !== null && isWithin(tiled, plan.windowReach, cut) && (newest === null || tiled > newest)) newest = tiled;
@@ -300,7 +314,7 @@ function readWindows(
       for (let t = starts.length - 1; t >= 0 && (start === null || starts[t]! >= start); t--) {
         accumulator.merge(accumulators[t]![tiles.field]!);
       }
-      addRows(adding, inReach, accumulator, start, end, plan.tileSets[tiles.set]!, foldedCut);
+      addRows(adding, inReach, accumulator, start, end, plan.tileSets[tiles.set]!, tiledTo);
     }
     for (const output of outputs) {
       const value = accumulator.result(plan.outputs[output]!);
@@ -319,12 +333,13 @@ function addRows(
   start: Instant | null,
   end: Instant,
   tiledIn: TileSet | null,
-  foldedCut: Instant | null,
+  tiledTo: Instant | null,
 ): void {
-  for (const fact of newestFirst) {
+  for (let i = 0; i < newestFirst.length; i++) {
+    const fact = newestFirst[i]!;
     if (fact.eventAt > end) continue;
     if (start !== null && fact.eventAt <= start) return;
-    if (tiledIn !== null && foldedCut !== null && isTiled(tiledIn, fact, foldedCut)) continue;
+    if (tiledIn !== null && tiledTo !== null && isTiled(tiledIn, fact, tiledTo)) continue;
     addRow(output, accumulator, fact);
   }
 }
@@ -335,9 +350,9 @@ function addRow(output: HistoryOutput, accumulator: Accumulator, fact: Fact): vo
   into.add(output.slot < 0 ? true : fact.values[output.slot]!, fact);
 }
 
-/** Whether a fact is in the tiles of a history that was folded at that cut. */
-function isTiled({ offset }: TileSet, fact: Fact, foldedCut: Instant): boolean {
-  return fact.availableAt <= foldedCut && fact.eventAt <= minus(foldedCut, offset);
+/** Whether a fact is in the tiles of a history that was settled to that cut. */
+function isTiled({ offset }: TileSet, fact: Fact, settledTo: Instant): boolean {
+  return fact.availableAt <= settledTo && fact.eventAt <= (offset === 0 ? settledTo : minus(settledTo, offset));
 }
 
 function addToTile(plan: HistoryPlan, history: KeyHistory, set: number, fact: Fact): void {
