@@ -8,8 +8,8 @@ import { compiledModule } from '../domain/compiled-module.ts';
 import { SerinError } from '../domain/errors.ts';
 import type { DatasetManifest } from '../domain/features/dataset-manifest.ts';
 import type { ServingEvidence } from '../domain/gates/gate-evidence.ts';
-import { compileExpression, type Value } from '../domain/project/expression.ts';
-import { modelSignature } from '../domain/project/feature-schema.ts';
+import { compileExpression } from '../domain/project/expression.ts';
+import { featureFields, modelSignature, rowReader } from '../domain/project/feature-schema.ts';
 import type { ProjectSpec } from '../domain/project/spec.ts';
 import type { ModelVersionManifest } from '../domain/registry/manifest.ts';
 import { inheritedEnvironment } from '../platform/config.ts';
@@ -144,13 +144,10 @@ async function scoresOf(
   const columns = champion.featureNames.map((name) => matrix.columns.indexOf(name));
   if (champion.modelFile !== null) return scoreAll(url, CHAMPION, matrix, beating, columns);
   const rule = compileExpression(modelOf(spec, champion.model).rule.expression);
-  const row: Record<string, Value> = {};
+  const rowOf = rowReader(featureFields(spec, champion.featureSet));
   return Float32Array.from({ length: matrix.rows }, (_, index) => {
-    for (const [position, name] of champion.featureNames.entries()) {
-      const value = matrix.x[index * matrix.columns.length + columns[position]!]!;
-      row[name] = Number.isNaN(value) ? null : value;
-    }
-    const score = rule(row);
+    const vector = columns.map((column) => matrix.x[index * matrix.columns.length + column]!);
+    const score = rule(rowOf(vector, 0));
     return typeof score === 'number' ? score : Number.NaN;
   });
 }

@@ -26,6 +26,7 @@ import {
   share,
   source,
   spine,
+  spineQuery,
   stddevPop,
   stddevSamp,
   sum,
@@ -273,6 +274,35 @@ test('a label of later events finds them by the fields of the request', () => {
     earlyPositive: true,
     censor: null,
   });
+});
+
+const mondays = spineQuery('mondays', {
+  sources: [orders, returns],
+  request: { customer: column.str(), basket: column.f64() },
+  query: `select 0 as as_of, customer, 1.0 as basket from orders`,
+});
+
+test('rows may be asked for by a query, whose fields and sources are declared', () => {
+  const spec = project('shop', {
+    description: '',
+    models: [
+      model('weekly', {
+        ...promises,
+        spine: mondays,
+        label: returned,
+        rule: { featureSet: orderFeatures, score: (row) => row.me.spent['7d'].ln1p() },
+        trainings: [
+          training('trees', { featureSet: orderFeatures, trainer: { kind: 'gbt' }, split, seed: 1, description: '' }),
+        ],
+      }),
+    ],
+  });
+  expect(spec.spines[0]).toMatchObject({
+    source: 'orders',
+    request: [],
+    sql: { text: expect.stringContaining('from orders'), sources: ['orders', 'returns'] },
+  });
+  expect(spec.sources.map(({ name }) => name)).toEqual(['orders', 'returns']);
 });
 
 test('a split says its embargo and its group', () => {

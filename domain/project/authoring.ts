@@ -10,7 +10,7 @@ export { label, type Label } from './authoring/label.ts';
 export { model, monitor, training, type Model, type SplitDefinition, type Training } from './authoring/model.ts';
 export { project } from './authoring/project.ts';
 export { column, source, type ColumnDefinition, type RowOf, type Source } from './authoring/source.ts';
-export { spine, type Spine } from './authoring/spine.ts';
+export { spine, spineQuery, type Spine } from './authoring/spine.ts';
 export { literal } from './authoring/terms.ts';
 export type { Condition, Instant, Numeric, Term, Text, ValueOf } from './authoring/terms.ts';
 export { entity, featureView, type Entity, type FeatureView, type PickedView } from './authoring/view.ts';

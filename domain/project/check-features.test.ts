@@ -127,6 +127,14 @@ const pick = (spec: Loose, overrides: object): void =>
   void spec.featureSets[0].features.push({ kind: 'view', alias: 'me', window: null, ...overrides });
 const literal = (value: unknown, type: string): object => ({ op: 'literal', value, type });
 
+const AS_OF = { op: 'column', name: 'as_of' };
+const asQuery = (spec: Loose, overrides: object): void =>
+  void Object.assign(spec.spines[0], {
+    asOf: AS_OF,
+    request: [],
+    sql: { text: 'select as_of, customer from orders', sources: ['orders'], ...overrides },
+  });
+
 function refusalOf(spec: unknown): SerinError {
   try {
     checkProjectSpec(spec);
@@ -390,6 +398,29 @@ test.each<[string, ErrorCode, RegExp, (spec: Loose) => void]>([
     'REFERENCE_MISSING',
     /trainings\.t\.split\.group is "custmer", .* did you mean "customer"/,
     (s) => (s.models[0].trainings[0].split.group = 'custmer'),
+  ],
+  // rows by a query
+  [
+    'a query over a source that does not exist',
+    'REFERENCE_MISSING',
+    /spines\.asked\.sql\.sources\[1\] is "return"/,
+    (s) => asQuery(s, { sources: ['orders', 'return'] }),
+  ],
+  [
+    'a query and rows of events at once',
+    'SPEC_INVALID',
+    /spines\.asked\.request is .*; with sql the query gives the request fields/,
+    (s) => Object.assign(s.spines[0], { sql: { text: 'select 1', sources: ['orders'] }, asOf: AS_OF }),
+  ],
+  [
+    'the own event of a row that has none',
+    'SPEC_INVALID',
+    /models\.repeat\.label is "again"; rows of a query have no event of their own/,
+    (s) => {
+      asQuery(s, {});
+      s.labels[0] = { ...s.labels[0], of: literal(true, 'bool') };
+      delete s.labels[0].window;
+    },
   ],
   // the input of a model
   [

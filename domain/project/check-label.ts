@@ -13,7 +13,7 @@ export function checkLabel(label: LabelSpec, { sources }: Definitions): void {
     checkType(label.of, columns, ['bool'], `${path}.of`);
     return;
   }
-  checkType(label.of, columns, window.fn === 'any' ? ANY_TYPE : (operandTypes(window.fn) ?? []), `${path}.of`);
+  checkType(label.of, columns, window.fn === 'any' ? ANY_TYPE : (operandTypes(window.fn) ?? ANY_TYPE), `${path}.of`);
   checkJoined(window, columns, `${path}.window`);
   const { censor } = window;
   if (censor === null) return;

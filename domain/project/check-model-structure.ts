@@ -10,6 +10,7 @@ import type { LabelSpec, LabelWindowSpec, ModelSpec, MonitorSpec, SplitSpec, Tra
 const LABEL_FUNCTIONS: readonly LabelWindowSpec['fn'][] = [
   'any',
   'count',
+  'rate',
   'sum',
   'mean',
   'min',

@@ -12,7 +12,7 @@ export function checkModel(model: ModelSpec, definitions: Definitions): void {
   const path = `models.${model.name}`;
   const spine = resolve(model.spine, definitions.spines, `${path}.spine`, 'spine');
   const label = resolve(model.label, definitions.labels, `${path}.label`, 'label');
-  const sent = typesOfRequest(spine, definitions);
+  const sent = spine.sql === undefined ? typesOfRequest(spine, definitions) : typesAskedFor(model, definitions, path);
   checkOutcome(label, spine, sent, definitions, `${path}.label`);
   const serve = (name: string, at: string): FeatureSetSpec => {
     const set = resolve(name, definitions.featureSets, at, 'feature set');
@@ -49,10 +49,20 @@ function typesOfRequest(spine: SpineSpec, { sources }: Definitions): Types {
   );
 }
 
+/** What a query must give: the fields that the model's sets ask for. Its columns are checked when it runs. */
+function typesAskedFor(model: ModelSpec, { featureSets }: Definitions, path: string): Types {
+  const sets = [model.rule.featureSet, ...model.trainings.map(({ featureSet }) => featureSet)];
+  return new Map(
+    sets.flatMap((name) => [...typesOf(resolve(name, featureSets, `${path}: feature sets`, 'feature set').request)]),
+  );
+}
+
 /** A label that a model can be trained on: true or false, of the spine's own event or of events found by its request. */
 function checkOutcome(label: LabelSpec, spine: SpineSpec, sent: Types, { sources }: Definitions, path: string): void {
   const { window } = label;
   if (window === undefined) {
+    if (spine.sql !== undefined)
+      throw specInvalid(path, label.name, 'rows of a query have no event of their own, so the label needs a window');
     if (label.source === spine.source) return;
     throw specInvalid(
       path,

@@ -11,7 +11,7 @@ import { ANY_TYPE, type Definitions, definitionsOf, nameOf, type Types, typesOf 
 import { checkDistinct, resolve } from './names.ts';
 import { operandTypes, outputNames, outputType } from './output-type.ts';
 import { versioned } from './spec.ts';
-import type { AggregateSpec, FeatureViewSpec, ProjectSpec, SourceSpec, SpineSpec } from './spec.ts';
+import type { AggregateSpec, FeatureViewSpec, ProjectSpec, SourceSpec, SpineQuerySpec, SpineSpec } from './spec.ts';
 
 export function checkReferences(spec: ProjectSpec): void {
   const definitions = definitionsOf(spec);
@@ -102,8 +102,34 @@ function checkDefault(feature: AggregateSpec, types: Types, path: string): void 
 function checkSpine(spine: SpineSpec, { sources }: Definitions): void {
   const path = `spines.${spine.name}`;
   const types = typesOf(resolve(spine.source, sources, `${path}.source`, 'source').columns);
+  if (spine.sql !== undefined) {
+    checkSpineQuery(spine, spine.sql, sources, path);
+    return;
+  }
   checkType(spine.asOf, types, ['ts'], `${path}.asOf`);
   if (spine.where !== null) checkType(spine.where, types, ['bool'], `${path}.where`);
   checkDistinct(spine.request.map(nameOf), `${path}.request`, 'request field');
   for (const field of spine.request) checkType(field.value, types, ANY_TYPE, `${path}.request.${field.name}`);
+}
+
+/** What the query itself may say is looked at where DuckDB can parse it, before a dataset is built. */
+function checkSpineQuery(
+  spine: SpineSpec,
+  { sources: read }: SpineQuerySpec,
+  sources: Definitions['sources'],
+  path: string,
+): void {
+  for (const [index, name] of read.entries()) resolve(name, sources, `${path}.sql.sources[${index}]`, 'source');
+  checkDistinct(read, `${path}.sql.sources`, 'source');
+  if (spine.source !== read[0])
+    throw specInvalid(`${path}.source`, spine.source, `with sql it must be the first of its sources, ${read[0] ?? ''}`);
+  if (spine.asOf.op !== 'column' || spine.asOf.name !== 'as_of')
+    throw specInvalid(`${path}.asOf`, spine.asOf, 'with sql it must be the column as_of of the query');
+  if (spine.where !== null) throw specInvalid(`${path}.where`, spine.where, 'with sql the query says which rows: null');
+  if (spine.request.length > 0)
+    throw specInvalid(
+      `${path}.request`,
+      spine.request,
+      'with sql the query gives the request fields by their names: []',
+    );
 }

@@ -27,6 +27,7 @@ import type {
   ProjectSpec,
   RequestField,
   SourceSpec,
+  SpineQuerySpec,
   SpineSpec,
   ViewUse,
 } from './spec.ts';
@@ -199,7 +200,7 @@ function featureName(fields: CheckedFields): string {
 }
 
 function readSpine(value: unknown, path: string): SpineSpec {
-  const fields = new CheckedFields(value, path, ['name', 'source', 'asOf', 'where', 'request']);
+  const fields = new CheckedFields(value, path, ['name', 'source', 'asOf', 'where', 'request', 'sql']);
   return {
     name: definitionName(fields),
     source: fields.text('source'),
@@ -212,5 +213,16 @@ function readSpine(value: unknown, path: string): SpineSpec {
         value: expression(request, 'value'),
       };
     }),
+    ...(fields.has('sql') && { sql: readSpineQuery(fields.raw('sql'), fields.at('sql')) }),
   };
+}
+
+const MAX_QUERY_CHARS = 20_000;
+
+function readSpineQuery(value: unknown, path: string): SpineQuerySpec {
+  const fields = new CheckedFields(value, path, ['text', 'sources']);
+  const text = fields.text('text');
+  if (text.length > MAX_QUERY_CHARS)
+    throw specInvalid(fields.at('text'), `${text.length} characters`, `a query has at most ${MAX_QUERY_CHARS}`);
+  return { text, sources: texts(fields, 'sources') };
 }

@@ -2,7 +2,7 @@
  * What a feature set says to the outside: the columns of its vector with their types, JSON Schemas of a request and of a row,
  * and the signature of a model file. Derived here alone; training, serving, the gates and the API ask this module.
  */
-import type { ColumnType } from './expression.ts';
+import type { ColumnType, Row, Value } from './expression.ts';
 import { definitionsOf } from './definitions.ts';
 import { typesInSet } from './check-feature-set.ts';
 import { resolve } from './names.ts';
@@ -42,6 +42,24 @@ export function aggregateOf(spec: ProjectSpec, set: FeatureSetSpec, feature: Fea
   const use = set.views.find(({ alias }) => alias === feature.alias);
   const view = spec.views.find((each) => versioned(each) === use?.view);
   return view?.features.find(({ name }) => name === feature.feature);
+}
+
+/**
+ * Reads the numbers of a vector back as the values that expressions are written over: NaN is null, and a truth value is true
+ * where it is not 0. The row is reused.
+ */
+export function rowReader(
+  fields: readonly Pick<FeatureField, 'name' | 'type'>[],
+): (vector: ArrayLike<number>, offset: number) => Row {
+  const row: Record<string, Value> = {};
+  return (vector, offset) => {
+    for (let i = 0; i < fields.length; i++) {
+      const { name, type } = fields[i]!;
+      const number = vector[offset + i]!;
+      row[name] = Number.isNaN(number) ? null : type === 'bool' ? number !== 0 : number;
+    }
+    return row;
+  };
 }
 
 export interface JsonSchema {

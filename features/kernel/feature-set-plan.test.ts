@@ -147,3 +147,22 @@ test('derived features that need each other are refused', () => {
   const project = aProject([derived('a', column('b')), derived('b', column('a'))]);
   expect(() => compileFeatureSet(project, 'set@1')).toThrow(expect.objectContaining({ code: 'REFERENCE_CYCLE' }));
 });
+
+test('a derived condition is a truth value to the features that read it', () => {
+  const plan = compileFeatureSet(
+    aProject([
+      derived('far', { op: 'gt', left: column('distance'), right: number(100) }),
+      derived('near', { op: 'not', of: column('far') }),
+      derived('unknown', { op: 'isNull', of: column('far') }),
+    ]),
+    'set@1',
+  );
+  const vectors = new Float64Array(9);
+  for (const [row, distance] of [50, 200, null].entries()) plan.derive({ distance }, 0, vectors, row * 3);
+  expect([...vectors]).toEqual([0, 1, 0, 1, 0, 0, NaN, NaN, 1]);
+  expect(plan.deriveRow({ distance: 200 }, 0, {})).toEqual([
+    ['far', true],
+    ['near', false],
+    ['unknown', false],
+  ]);
+});

@@ -44,7 +44,11 @@ export interface FeatureSetPlan {
    */
   derive(request: Row, asOf: Micros, vector: Float64Array, offset: number): void;
   /** The same over values as they are. @param values the view features by name  @returns the derived features */
-  deriveRow(request: Row, asOf: Micros, values: Readonly<Record<string, unknown>>): (readonly [name: string, value: Value])[];
+  deriveRow(
+    request: Row,
+    asOf: Micros,
+    values: Readonly<Record<string, unknown>>,
+  ): (readonly [name: string, value: Value])[];
 }
 
 /** @throws REFERENCE_MISSING for a feature set, view, source, entity, alias or output that does not exist; REFERENCE_CYCLE for derived features that need each other. */
@@ -81,7 +85,9 @@ export function compileFeatureSet(project: ProjectSpec, featureSet: string): Fea
   const read = new Set(derived.flatMap(({ reads }) => [...reads]));
   // only what some derived feature reads is put into its row
   const rowFeatures = featureNames.flatMap((name, index) =>
-    read.has(name) ? [{ name, index, isBool: typeOfFeature(set.features[index]!, set, views, viewIds) === 'bool' }] : [],
+    read.has(name)
+      ? [{ name, index, isBool: typeOfFeature(set.features[index]!, set, views, viewIds) === 'bool' }]
+      : [],
   );
   return {
     id: featureSet,
@@ -101,9 +107,11 @@ export function compileFeatureSet(project: ProjectSpec, featureSet: string): Fea
       }
       for (let i = 0; i < derived.length; i++) {
         const { name, index, evaluate } = derived[i]!;
-        const value = numberOf(evaluate(row));
-        vector[offset + index] = value;
-        if (read.has(name)) row[name] = Number.isNaN(value) ? null : value;
+        const value = evaluate(row);
+        const number = numberOf(value);
+        vector[offset + index] = number;
+        // others read what a vector can say: a truth value stays one, what is not finite is null
+        if (read.has(name)) row[name] = Number.isNaN(number) ? null : value;
       }
     },
     deriveRow(request, asOf, values) {

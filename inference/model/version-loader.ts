@@ -3,6 +3,7 @@ import { getProjectVersion, type ProjectVersion } from '../../db/projects.ts';
 import { getVersion, type ModelVersion } from '../../db/registry.ts';
 import type { BlobStore } from '../../domain/blob.ts';
 import { SerinError } from '../../domain/errors.ts';
+import { featureFields } from '../../domain/project/feature-schema.ts';
 import type { ModelSpec, ProjectSpec } from '../../domain/project/spec.ts';
 import type { ServingContract } from '../routing/route-entry.ts';
 import type { FeatureInput } from '../scoring/feature-batch.ts';
@@ -46,7 +47,7 @@ export function createVersionSource({ db, blobs, inputOf }: VersionSourceDeps): 
           featureSet: manifest.featureSet,
           featureNames: manifest.featureNames,
           input,
-          scorer: await loadScorer(registered, declared, blobs),
+          scorer: await loadScorer(registered, project.spec, declared, blobs),
           threshold: manifest.threshold,
         },
         contract: { latencyBudgetMsP99: declared.latencyBudgetMsP99, logSampleRate: declared.logSampleRate },
@@ -77,10 +78,12 @@ function refuseOtherColumns({ manifest }: ModelVersion, columns: readonly string
 
 async function loadScorer(
   { manifest }: ModelVersion,
+  spec: ProjectSpec,
   declared: ModelSpec,
   blobs: VersionSourceDeps['blobs'],
 ): Promise<Scorer> {
-  if (manifest.kind === 'rule') return createRuleModel(declared.rule.expression, manifest.featureNames);
+  if (manifest.kind === 'rule')
+    return createRuleModel(declared.rule.expression, featureFields(spec, manifest.featureSet));
   const name = `${manifest.model} v${manifest.version}`;
   if (!manifest.modelFile) throw new SerinError('MODEL_FILE_INVALID', `${name}: its manifest names no model file`);
   return loadOnnxModel(await blobs.localPath(manifest.modelFile), name, trainedSignature(manifest.featureNames.length));

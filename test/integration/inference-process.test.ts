@@ -64,6 +64,8 @@ async function declareRule({ db }: Database): Promise<void> {
     entities: [],
     views: [],
     featureSets: [set],
+    spines: [],
+    labels: [],
     models: [model],
   };
   await putProject(db, { spec: spec as unknown as ProjectSpec, digest: 'd', bundleSha256: null, by: 'test', at: 1 });

@@ -46,7 +46,19 @@ afterEach(async () => {
 async function declareProject(): Promise<void> {
   const rule = { featureSet: 'features@1', expression: { op: 'literal', value: 0.125, type: 'f64' } } as const;
   const model = { name: 'delay', threshold: 0.5, latencyBudgetMsP99: 1_000, rule, logSampleRate: 0 };
-  const spec = { format: PROJECT_FORMAT, name: 'flights', models: [model] } as unknown as ProjectSpec;
+  const zero = { op: 'literal', value: 0, type: 'f64' } as const;
+  const features = anInput.columns.map(
+    (name) => ({ kind: 'derived', name, expression: zero, description: '' }) as const,
+  );
+  const set = { name: 'features', version: 1, request: [], views: [], features, description: '' };
+  const nothing = { sources: [], entities: [], views: [], spines: [], labels: [] };
+  const spec = {
+    format: PROJECT_FORMAT,
+    name: 'flights',
+    ...nothing,
+    featureSets: [set],
+    models: [model],
+  } as unknown as ProjectSpec;
   await putProject(database.db, { spec, digest: DIGEST, bundleSha256: null, by: 'test', at: 1 });
   await putModel(database.db, { name: 'delay', project: 'flights', projectDigest: DIGEST });
   await registerRule(database.db, { manifest: aManifest(0, null), sha256: 'rule', at: 1 });

@@ -82,7 +82,7 @@ interface ModelDefinition<Q extends Terms, Row> {
 
 export interface Model {
   readonly spec: ModelSpec;
-  readonly spine: Pick<Spine, 'spec' | 'source'>;
+  readonly spine: Pick<Spine, 'spec' | 'source' | 'sources'>;
   readonly label: Label<never>;
   readonly featureSets: readonly AnyFeatureSet<never>[];
 }

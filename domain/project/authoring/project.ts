@@ -37,7 +37,9 @@ export function project(
   const labels = distinct([...models.map((each) => each.label), ...others]);
   const censors = labels.flatMap(({ censorSource }) => (censorSource === null ? [] : [censorSource]));
   const everySource = distinct<Pick<Source, 'spec'>>([
-    ...[...views, ...spines, ...labels].map((each) => each.source),
+    ...views.map((each) => each.source),
+    ...spines.flatMap((each) => each.sources),
+    ...labels.map((each) => each.source),
     ...censors,
     ...sources,
   ]);

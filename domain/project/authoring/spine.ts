@@ -10,6 +10,8 @@ export type RequestKinds<Q extends Terms> = { readonly [Field in keyof Q]: Kind<
 export interface Spine<Q extends Terms = Terms> {
   readonly spec: SpineSpec;
   readonly source: Source;
+  /** All that it reads. */
+  readonly sources: readonly Source[];
   /** Type only. */
   readonly fields?: Q;
 }
@@ -28,6 +30,7 @@ export function spine<C extends Columns, Q extends Terms>(name: string, definiti
   const { source: from, asOf, where, request } = definition;
   return {
     source: from as unknown as Source,
+    sources: [from as unknown as Source],
     spec: {
       name,
       source: from.spec.name,
@@ -37,6 +40,38 @@ export function spine<C extends Columns, Q extends Terms>(name: string, definiti
         name: field,
         value: term.expression,
       })),
+    },
+  };
+}
+
+interface SpineQueryDefinition<R extends Columns> {
+  /** The tables of the query, each under the name of its source. */
+  readonly sources: readonly [Pick<Source, 'spec'>, ...Pick<Source, 'spec'>[]];
+  /** The fields that the query gives, besides `as_of`. */
+  readonly request: R;
+  /**
+   * One SELECT (DuckDB) that gives `as_of` (BIGINT, microseconds) and every request field by its name. It reads its sources
+   * alone, one row per event, and calls nothing that differs from run to run.
+   */
+  readonly query: string;
+}
+
+/** Observation rows by a query: where one row per event is not what is asked. Its label needs a window. */
+export function spineQuery<const R extends Columns>(
+  name: string,
+  definition: SpineQueryDefinition<R>,
+): Spine<RowOf<R>> {
+  const sources = definition.sources as unknown as readonly [Source, ...Source[]];
+  return {
+    source: sources[0],
+    sources,
+    spec: {
+      name,
+      source: sources[0].spec.name,
+      asOf: { op: 'column', name: 'as_of' },
+      where: null,
+      request: [],
+      sql: { text: definition.query, sources: sources.map(({ spec }) => spec.name) },
     },
   };
 }
