@@ -3,6 +3,7 @@
  *
  *   format (1 byte), layout of the plan (4), then
  *   fold point and newest instant in tiles        0, or 1 and the instant
+ *   for `row_id`, whether each row has one fact     1 or 0
  *   facts, then tombstones                        their number; per fact the kind (2 bits) and whether its identity is a
  *                                                 UUID (4), eventAt from the fact before, availableAt from eventAt, seq from
  *                                                 the fact before, the identity (`row_id`), for a row a bit per null, values
@@ -28,6 +29,7 @@ export function encodeHistory(plan: HistoryPlan, history: KeyHistory): Uint8Arra
   for (let shift = 0; shift < 32; shift += 8) out.byte((plan.layout >>> shift) & 0xff);
   writeInstant(out, history.foldedAt);
   writeInstant(out, history.newestTiled);
+  if (plan.identity === 'row_id') out.byte(haveOneVersionEach(history.facts) ? 1 : 0);
   writeFacts(out, plan, history.facts);
   writeFacts(out, plan, history.tombstones);
   for (const { starts, accumulators } of history.tiles) {
@@ -54,7 +56,8 @@ export function decodeHistory(plan: HistoryPlan, bytes: Uint8Array): KeyHistory 
   history.foldedAt = readInstant(from);
   history.settledTo = history.foldedAt === null ? null : cutOf(plan, history.foldedAt);
   history.newestTiled = readInstant(from);
-  history.facts = readFacts(from, plan);
+  const single = plan.identity !== 'row_id' || from.byte() === 1;
+  history.replaceFacts(readFacts(from, plan), single);
   history.tombstones = readFacts(from, plan);
   for (let s = 0; s < plan.tileSets.length; s++) {
     const { starts, accumulators } = history.tiles[s]!;
@@ -68,6 +71,11 @@ export function decodeHistory(plan: HistoryPlan, bytes: Uint8Array): KeyHistory 
   }
   if (!from.done) throw new RangeError(`${plan.id}: the history has bytes after its end`);
   return history;
+}
+
+/** Then a reader need not look for the one that stands. */
+function haveOneVersionEach(facts: readonly Fact[]): boolean {
+  return new Set(facts.map(({ identity }) => identity)).size === facts.length;
 }
 
 function layoutIn(from: ByteReader): number {
@@ -145,17 +153,11 @@ function readInstant(from: ByteReader): Instant | null {
 }
 
 function writeUuid(out: ByteWriter, uuid: string): void {
-  const digits = uuid.replaceAll('-', '');
-  for (let i = 0; i < 32; i += 2) out.byte(Number.parseInt(digits.slice(i, i + 2), 16));
+  out.raw(Buffer.from(uuid.replaceAll('-', ''), 'hex'));
 }
 
 function readUuid(from: ByteReader): string {
-  let text = '';
-  for (const byte of from.raw(16)) {
-    if (text.length === 8 || text.length === 13 || text.length === 18 || text.length === 23) text += '-';
-    text += HEX[byte]!;
-  }
-  return text;
+  const bytes = from.raw(16);
+  const hex = Buffer.from(bytes.buffer, bytes.byteOffset, 16).toString('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
-
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));

@@ -42,6 +42,8 @@ export class KeyHistory implements StoredRows {
   settledTo: Instant | null = null;
   facts: Fact[] = [];
   tombstones: Fact[] = [];
+  /** Each row has one fact, where rows have versions. */
+  single = false;
   readonly tiles: TileRun[];
   /** The newest `eventAt` in tiles. */
   newestTiled: Instant | null = null;
@@ -62,6 +64,7 @@ export class KeyHistory implements StoredRows {
 
   /** A version of a row that can move. The same version as a row and as a mark of its having moved is the row. */
   addVersion(fact: Fact): void {
+    this.single = false;
     const rows = this.#rows();
     const versions = rows.get(fact.identity!);
     if (!versions) rows.set(fact.identity!, [fact]);
@@ -74,8 +77,10 @@ export class KeyHistory implements StoredRows {
     insertByPosition(this.facts, fact);
   }
 
-  replaceFacts(facts: Fact[]): void {
+  /** @param single what is known of them: each row has one */
+  replaceFacts(facts: Fact[], single = false): void {
     this.facts = facts;
+    this.single = single;
     this.#versions = null;
   }
 

@@ -17,7 +17,9 @@ import type { HistoryOutput, HistoryPlan, HistoryWindow } from './plan.ts';
 export interface StoredRows {
   readonly facts: readonly Fact[];
   readonly tombstones: readonly Fact[];
-  /** The facts of each row, by (availableAt, seq); for plans whose identity is `row_id`. */
+  /** No row has a second fact, so a fact that is known stands. */
+  readonly single: boolean;
+  /** The facts of a row, by (availableAt, seq); for plans whose identity is `row_id`. */
   versionsOf(identity: string): readonly Fact[];
 }
 
@@ -52,6 +54,7 @@ export function eachLive(
   visit: (fact: Fact) => boolean,
 ): void {
   const { facts } = stored;
+  const mayBeOld = identity === 'row_id' && !stored.single;
   /** Time of the row whose standing version has been met, for `key_event`: its other versions come next and are smaller. */
   let decided: Instant | null = null;
   for (let i = happenedBy(facts, cut) - 1; i >= 0; i--) {
@@ -61,7 +64,7 @@ export function eachLive(
     if (identity === 'key_event') {
       if (fact.eventAt === decided) continue;
       decided = fact.eventAt;
-    } else if (identity === 'row_id' && standingOf(stored.versionsOf(fact.identity!), cut, knownSeq) !== fact) continue;
+    } else if (mayBeOld && standingOf(stored.versionsOf(fact.identity!), cut, knownSeq) !== fact) continue;
     if (fact.kind === 'put' && !visit(fact)) return;
   }
 }
