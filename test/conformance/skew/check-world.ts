@@ -35,6 +35,8 @@ export interface CheckRequest {
   readonly witnessShare: number;
   /** Wipes the store at the end and builds it again from the log. */
   readonly rebuildLaw: boolean;
+  /** Whether views are built again while they serve; absent: yes. */
+  readonly rebuild?: boolean;
   readonly fault?: Fault;
 }
 
@@ -80,22 +82,17 @@ export async function checkWorld(request: CheckRequest): Promise<WorldReport> {
   const hazards: Hazards = {
     ...(host === null ? {} : { kill: () => host.kill() }),
     cut: () => request.cut(readers),
-    rebuild: (rows) => {
-      const view = random.pick(views);
-      const feed = feeds.find((each) => each.views.includes(view))!;
-      const blobs = new FileBlobStore(join(dir, 'blobs'));
-      return rebuildView({
-        project,
-        world,
-        view,
-        feed,
-        rows,
-        store: applying.store,
-        duckdb,
-        blobs,
-        dir: join(dir, 'rebuild'),
-      });
-    },
+    ...(request.rebuild === false
+      ? {}
+      : {
+          rebuild: (rows: number) => {
+            const view = random.pick(views);
+            const feed = feeds.find((each) => each.views.includes(view))!;
+            const blobs = new FileBlobStore(join(dir, 'blobs'));
+            const parts = { project, world, view, feed, rows, duckdb, blobs };
+            return rebuildView({ ...parts, store: applying.store, dir: join(dir, 'rebuild') });
+          },
+        }),
   };
   try {
     const run = await runWorld({

@@ -1,9 +1,123 @@
+/** A mismatch by itself: the fewest rows that still show it through the product's own store, and the case they make. */
+import type { ProjectSpec } from '../../../domain/project/spec.ts';
+import { dropAll } from '../../../features/online/guarded-write.ts';
+import { openOnlineStore, type OpenStore } from '../../../features/online/open-store.ts';
+import { LocalApplier } from './applier.ts';
+import { skewProject } from './definitions.ts';
+import { bendView, type Fault } from './faults.ts';
+import { compileViews, feedsOf } from './feeding.ts';
 import type { Found } from './find-fault.ts';
-import type { Fault } from './faults.ts';
+import { pitCase } from './pit-case.ts';
+import { firstDifference, showAnswer, type ViewAnswer } from './read-log.ts';
+import { Serving } from './serving.ts';
 import type { Servers } from './servers.ts';
-import { showAnswer } from './read-log.ts';
+import { smallestFailing } from './shrink.ts';
+import { createWitness } from './witness.ts';
+import { PIT_SCHEMA } from '../pit/case-file.ts';
+import type { World, WorldRow } from './world.ts';
 
-export async function explainMismatch({ report, mismatch }: Found, _servers: Servers, _fault?: Fault): Promise<string> {
-  const { record, view, output } = mismatch;
-  return `${report.project.views[view]!.name} ${output} ${showAnswer(record.answers[view]!, output)} vs ${showAnswer(mismatch.offline, output)} ${mismatch.judge} ${JSON.stringify(record.read)} ${record.readAt} ${record.knownSeq.join()}`;
+/** View versions that no world of a run has. */
+const FIRST_VERSION = 1_000_000;
+
+export interface Isolated {
+  /** The rows that are left, and whether they show the mismatch again. */
+  readonly rows: readonly WorldRow[];
+  readonly repeats: boolean;
+  readonly expected: ViewAnswer;
+}
+
+/** What went wrong, for people: the two answers, and the smallest world as a case. */
+export async function explainMismatch(found: Found, servers: Servers, fault?: Fault): Promise<string> {
+  const { report, mismatch } = found;
+  const { record, view, output, offline, judge } = mismatch;
+  const spec = report.project.views[view]!;
+  const { rows, repeats, expected } = await isolate(found, servers, fault);
+  const sentence = repeats
+    ? `${rows.length} rows show it again, fed one by one:`
+    : `the ${rows.length} rows of its key, fed one by one, do not show it again: it is a matter of what happened around the read (${record.moments.join(', ') || 'nothing special'}):`;
+  const kase = pitCase({
+    project: report.project,
+    view: spec,
+    rows,
+    keys: record.read,
+    readAt: record.readAt,
+    expected,
+    id: `skew-${report.world.seed}-${spec.name}`,
+    why: `seed ${report.world.seed}; online ${showAnswer(record.answers[view]!, output)}, by ${judge} ${showAnswer(offline, output)}`,
+  });
+  return [
+    '',
+    `${spec.name}, value ${output}, asked ${record.read.aim} at ${record.readAt} with ${record.knownSeq[view]} rows known, on ${found.kind}:`,
+    `  online             ${showAnswer(record.answers[view]!, output)}`,
+    `  ${judge.padEnd(19)}${showAnswer(offline, output)}`,
+    `  ${sentence}`,
+    JSON.stringify({ schema: PIT_SCHEMA, cases: [kase] }),
+  ].join('\n');
+}
+
+export async function isolate(found: Found, servers: Servers, fault?: Fault): Promise<Isolated> {
+  const { report, mismatch, kind } = found;
+  const { record, view } = mismatch;
+  const spec = report.project.views[view]!;
+  const known = createWitness(report.project, spec, report.world.rows)
+    .rowsOf(record.read)
+    .filter(({ seq }) => seq <= record.knownSeq[view]!);
+  const url = servers.urls.get(kind)!;
+  const open = (): OpenStore => openOnlineStore(url, { name: 'skew-isolated', connections: 2 });
+  const writer = open();
+  let version = FIRST_VERSION;
+  const fails = async (rows: readonly WorldRow[]): Promise<boolean> => {
+    const world = worldOf(report.world, rows);
+    const online = await replayed(skewProject(++version), view, world, writer, open, found, fault);
+    return online !== null && firstDifference(online, answerOf(report.project, view, world.rows, found)) >= 0;
+  };
+  try {
+    const repeats = await fails(known);
+    const rows = repeats ? await smallestFailing(known, fails) : known;
+    const { rows: renumbered } = worldOf(report.world, rows);
+    return { rows: renumbered, repeats, expected: answerOf(report.project, view, renumbered, found) };
+  } finally {
+    await writer.close();
+  }
+}
+
+/** The rows as a world of their own: numbered from 1, in the same order. */
+function worldOf(world: World, rows: readonly WorldRow[]): World {
+  return { ...world, rows: rows.map((row, i) => ({ ...row, seq: i + 1 })) };
+}
+
+function answerOf(project: ProjectSpec, view: number, rows: readonly WorldRow[], { mismatch }: Found): ViewAnswer {
+  const { read, readAt } = mismatch.record;
+  return createWitness(project, project.views[view]!, rows).answer(read, readAt, Infinity);
+}
+
+/** What the view serves when the rows come one by one; null: its state cannot be asked about the instant any more. */
+async function replayed(
+  project: ProjectSpec,
+  view: number,
+  world: World,
+  writer: OpenStore,
+  open: () => OpenStore,
+  { mismatch }: Found,
+  fault: Fault | undefined,
+): Promise<ViewAnswer | null> {
+  const views = compileViews(project).map((each) => (fault === undefined ? each : bendView(each, fault)));
+  const { read, readAt } = mismatch.record;
+  const writing = fault?.writing?.(writer.store) ?? writer.store;
+  const applier = new LocalApplier(world, feedsOf(project, world, views, fault?.events ?? null), writing);
+  const serving = new Serving(
+    project,
+    views,
+    open,
+    fault?.reading === undefined ? undefined : (store) => fault.reading!(store, () => world.endAt),
+    fault?.keys,
+  );
+  try {
+    for (let rows = 1; rows <= world.rows.length; rows++) await applier.applyTo(rows);
+    const [record] = await serving.read([{ ...read, asOf: readAt }], []);
+    return record!.readAt === readAt ? record!.answers[view]! : null;
+  } finally {
+    await serving.close();
+    for (const { plan } of views) await dropAll(writer.store, plan.id);
+  }
 }

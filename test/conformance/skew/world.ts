@@ -98,7 +98,8 @@ const HOSTILE = [
   '%_\\',
   'x'.repeat(300),
 ];
-/** `('a', 'bc')` and `('ab', 'c')` are two riders' cities. */
+/** With the first two cities: `('a', 'bc')` and `('ab', 'c')`. */
+const COLLIDING = ['a', 'ab'];
 const CITIES = ['bc', 'c', '', 'b|c', 'Z\u00fcrich'];
 const SKUS = [0, -1, 1, Number.MAX_SAFE_INTEGER, -Number.MAX_SAFE_INTEGER];
 const CHANNELS = ['app', 'web', 'App', '', 'phone', 'caf\u00e9', 'cafe\u0301'];
@@ -140,7 +141,9 @@ class WorldBuilder {
         ...hostile,
         ...Array.from({ length: Math.max(0, count - hostile.length) }, (_, i) => plain(i)),
       ]);
-    this.#riders = keys(HOSTILE, size.riders, (i) => `rider-${i}`);
+    const riders = keys(HOSTILE, size.riders, (i) => `rider-${i}`).filter((rider) => !COLLIDING.includes(rider));
+    // two that are one when their parts are joined are busy, so that somebody would notice
+    this.#riders = [...riders.slice(0, 4), ...COLLIDING, ...riders.slice(4)];
     this.#skus = keys(SKUS, size.skus, (i) => 100 + i);
     this.#devices = keys(HOSTILE.slice(0, 12), size.devices, (i) => `device-${i}`);
     const picker = <T>(items: readonly T[]): (() => T) => {
