@@ -67,7 +67,9 @@ function featureFits(feature: AggregateSpec, columns: ReadonlyMap<string, Column
   const { fn, of, by, default: fallback, windows } = feature;
   if (!TILE_FUNCTIONS.has(fn) || by !== undefined || (fallback !== null && typeof fallback !== 'number')) return false;
   if (of !== null && fn !== 'share' && !(largestWhole(of, columns) <= LARGEST_WHOLE)) return false;
-  return windows.every(({ lengthMicros, offsetMicros = 0 }) => lengthMicros !== null && offsetMicros === 0);
+  return windows.every(
+    ({ lengthMicros, offsetMicros = 0 }) => Number.isSafeInteger(lengthMicros) && offsetMicros === 0,
+  );
 }
 
 /** The largest size of a whole-number expression by its columns' ranges; Infinity: there is no bound, or it is of another type. */

@@ -113,7 +113,8 @@ export function worldOf(given: PitCase): World {
     if (at === null) throw malformed(`spine.rows[${r}].${spine.asOf}`, at, 'must be an instant');
     return at as Instant;
   });
-  const sources = new Map([...given.sources].map(([name, source]) => [name, sourceOf(source)]));
+  const late = asOf.some(isBeyondNumbers);
+  const sources = new Map([...given.sources].map(([name, source]) => [name, sourceOf(source, late)]));
   const scope: Scope = { given, sources, columns };
   const views = given.views.map((view) => viewOf(view, scope));
   const labels = given.labels.map((label) => labelOf(label, scope));
@@ -151,7 +152,16 @@ function spineColumn(columns: ReadonlyMap<string, number>, name: string, path: s
 
 const KEY_TYPES: readonly string[] = ['str', 'i64', 'bool', 'ts'];
 
-function sourceOf(given: CaseSource): WorldSource {
+/**
+ * What is ingested lies in 1684…2255, where instants are numbers, and tiles count on it. Cases go beyond: there a source is
+ * declared to have operations, as those that the history kernel keeps.
+ */
+function isBeyondNumbers(at: Instant): boolean {
+  return typeof at === 'bigint';
+}
+
+/** @param askedBeyond some question is about an instant that is no number */
+function sourceOf(given: CaseSource, askedBeyond: boolean): WorldSource {
   const path = `sources.${given.name}`;
   if (given.assumeDelay !== null && given.assumeDelay < 0) {
     throw new SerinError('BAD_DURATION', `${path}.assume_delay_us cannot be negative, got ${given.assumeDelay}`);
@@ -206,7 +216,7 @@ function sourceOf(given: CaseSource): WorldSource {
     eventId: given.identity === 'key_event' ? [...keyColumns, 'at'] : given.identity === 'row_id' ? ['row'] : ['seq'],
     freshnessSlaSeconds: 60,
     ...(given.identity === 'append' ? {} : { revisions: 'versions' as const }),
-    ...(rows.some(({ kind }) => kind !== 'put')
+    ...(askedBeyond || rows.some(hasOperation)
       ? { operation: { column: 'op', retract: 'retract', tombstone: 'tombstone' } }
       : {}),
   };
@@ -216,6 +226,10 @@ function sourceOf(given: CaseSource): WorldSource {
     description: '',
   };
   return { spec, entity, identity: given.identity, keyColumns, rows: rows.toSorted((a, b) => a.seq - b.seq) };
+}
+
+function hasOperation({ kind, eventAt, availableAt }: WorldRow): boolean {
+  return kind !== 'put' || isBeyondNumbers(eventAt) || isBeyondNumbers(availableAt);
 }
 
 /** The source of that name, and its columns by the names that the case gives them; a column wins over a key of its name. */

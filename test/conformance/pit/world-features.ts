@@ -17,7 +17,7 @@ export const VALUES: Readonly<Record<CaseType, readonly unknown[]>> = {
   i64: ['1', '2', null, '0', '-1', '9007199254740993', '9223372036854775807', '-9223372036854775808'],
   f64: [1, 0.1, null, 0.2, 0, -1.5, 1e16, 'NaN', 'Infinity', '-Infinity', 1.7e308, -1.7e308, 3e-200],
   bool: [true, false, null],
-  str: ['a', 'B', null, '', 'é', 'e\u0301', '\uFFFD', '😀', 'NaN'],
+  str: ['a', 'B', null, '', 'é', 'e\u0301', '\uFFFD', '😀', 'NaN', 'a\u0000b', '\'"\\'],
   ts: [0, 3, null, 7],
 };
 
@@ -41,6 +41,19 @@ const FUNCTIONS: readonly { readonly fn: string; readonly columns: readonly numb
   { fn: 'rate', columns: [] },
 ];
 
+/** Microseconds: mostly a few, sometimes a day, a year of the calendar, more than all of its years. */
+export type Duration = number | bigint;
+
+const LONG: readonly Duration[] = [86_400_000_000, 31_557_600_000_000, 2n ** 53n, 10n ** 18n];
+
+/** @param least the shortest */
+export function aDuration(least: number, short: number): fc.Arbitrary<Duration> {
+  return fc.oneof(
+    { weight: 12, arbitrary: fc.integer({ min: least, max: short }) },
+    { weight: 1, arbitrary: fc.constantFrom(...LONG) },
+  );
+}
+
 export interface FilterDraft {
   readonly column: number;
   readonly op: '==' | '!=' | '<' | '<=' | '>' | '>=' | 'in' | 'is_null' | 'not_null';
@@ -51,7 +64,7 @@ export interface FeatureDraft {
   readonly fn: string;
   /** Counted among the columns that the function takes. */
   readonly column: number;
-  readonly windows: readonly { readonly length: number | null; readonly offset: number }[];
+  readonly windows: readonly { readonly length: Duration | null; readonly offset: number }[];
   readonly filter: readonly FilterDraft[];
   readonly bucket: number | null;
   readonly skip: boolean;
@@ -72,7 +85,7 @@ export const aFeature: fc.Arbitrary<FeatureDraft> = fc.record({
   column: fc.nat(4),
   windows: fc.array(
     fc.record({
-      length: fc.option(fc.integer({ min: 1, max: 9 }), { freq: 6 }),
+      length: fc.option(aDuration(1, 9), { freq: 6 }),
       offset: fc.oneof(fc.constant(0), fc.nat(3)),
     }),
     {

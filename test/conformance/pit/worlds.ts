@@ -7,10 +7,12 @@ import fc from 'fast-check';
 import { formatTime } from '../../../domain/features/time-text.ts';
 import { type CaseType, PIT_SCHEMA } from './case-file.ts';
 import {
+  aDuration,
   aFeature,
   aFilter,
   aWindowFunction,
   COLUMNS,
+  type Duration,
   type FeatureDraft,
   featureOf,
   filterOf,
@@ -75,16 +77,16 @@ interface SourceDraft {
 
 interface ViewDraft {
   readonly exclusive: boolean;
-  readonly ttl: number | null;
+  readonly ttl: Duration | null;
   readonly features: readonly FeatureDraft[];
 }
 
 interface LabelDraft {
   readonly fn: string;
   readonly column: number;
-  readonly gap: number;
-  readonly horizon: number;
-  readonly delay: number;
+  readonly gap: Duration;
+  readonly horizon: Duration;
+  readonly delay: Duration;
   readonly early: boolean;
   readonly filter: readonly FilterDraft[];
   readonly censor: readonly FilterDraft[] | null;
@@ -146,7 +148,7 @@ export const aWorld: fc.Arbitrary<WorldDraft> = fc.record({
   views: fc.array(
     fc.record({
       exclusive: fc.boolean(),
-      ttl: fc.option(fc.nat(6)),
+      ttl: fc.option(aDuration(0, 6)),
       features: fc.array(aFeature, { minLength: 1, maxLength: 4 }),
     }),
     { maxLength: 2 },
@@ -155,9 +157,9 @@ export const aWorld: fc.Arbitrary<WorldDraft> = fc.record({
     fc.record({
       fn: fc.oneof(fc.constant('any'), aWindowFunction),
       column: fc.nat(COLUMNS.length - 1),
-      gap: fc.nat(3),
-      horizon: fc.integer({ min: 1, max: 9 }),
-      delay: fc.nat(2),
+      gap: aDuration(0, 3),
+      horizon: aDuration(1, 9),
+      delay: aDuration(0, 2),
       early: fc.boolean(),
       filter: fc.array(aFilter, { maxLength: 1 }),
       censor: fc.option(fc.array(aFilter, { maxLength: 1 }), { freq: 2 }),
