@@ -164,6 +164,55 @@ test('the closure of an expression and its SQL give the same value', async () =>
   );
 }, 60_000);
 
+test('whole numbers are added, multiplied and compared exactly beyond 2^53, as in SQL', async () => {
+  const whole: Expression = { op: 'column', name: 'whole' };
+  const other: Expression = { op: 'column', name: 'other_whole' };
+  const big: Expression = { op: 'literal', value: '9007199254740993', type: 'i64' };
+  const expressions: Expression[] = [
+    ...(['add', 'sub', 'mul'] as const).map((op): Expression => ({ op, left: whole, right: other })),
+    { op: 'sub', left: { op: 'add', left: whole, right: big }, right: whole },
+    { op: 'abs', of: { op: 'mul', left: whole, right: other } },
+    ...(['lt', 'eq', 'ge'] as const).map((op): Expression => ({
+      op,
+      left: { op: 'add', left: whole, right: other },
+      right: big,
+    })),
+    { op: 'greatest', of: [{ op: 'mul', left: whole, right: other }, big] },
+    { op: 'eq', left: { op: 'add', left: whole, right: other }, right: { op: 'literal', value: 2 ** 53, type: 'f64' } },
+  ];
+  const table = [
+    { whole: 9007199254740991, other_whole: 2 },
+    { whole: 9007199254740991, other_whole: 1 },
+    { whole: 9007199254740991, other_whole: -1000 },
+    { whole: -3037000499, other_whole: 3037000499 },
+    { whole: 0, other_whole: -7 },
+    { whole: null, other_whole: 1 },
+  ];
+  const names = expressions.map((each, i) => `CAST(${toSql(each)} AS VARCHAR) AS e${i}`);
+  const rows = table.map(({ whole: a, other_whole: b }) => `(CAST(${a ?? 'NULL'} AS BIGINT), CAST(${b} AS BIGINT))`);
+  const result = await connection.run(
+    `SELECT ${names.join(', ')} FROM (VALUES ${rows.join(', ')}) AS t("whole", "other_whole")`,
+  );
+  const fromSql = await result.getRows();
+  const closures = expressions.map((each) => compileExpression(each, COLUMNS));
+  expect(
+    table.map((row) =>
+      closures.map((closure) => {
+        const value = closure(row);
+        return value === null ? null : String(value);
+      }),
+    ),
+  ).toEqual(fromSql);
+});
+
+test('a value that JSON has no number for is a literal as text', () => {
+  const literal = (value: Value, type: ColumnType): unknown => compileExpression({ op: 'literal', value, type })({});
+  expect(literal('NaN', 'f64')).toBeNaN();
+  expect(literal('-Infinity', 'f64')).toBe(-Infinity);
+  expect(literal('-9223372036854775808', 'i64')).toBe(-(2n ** 63n));
+  expect(literal('12', 'str')).toBe('12');
+});
+
 /** −0 and 0 are equal on both sides, and greatest and least may give either. */
 function withoutSign(value: Value): Value {
   return value === 0 ? 0 : value;

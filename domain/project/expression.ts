@@ -145,8 +145,14 @@ export function typeOf(expression: Expression, columns: ReadonlyMap<string, Colu
   }
 }
 
-/** The closure of an expression; the tree is walked once, here. */
-export function compileExpression(expression: Expression): RowFunction {
+/**
+ * The closure of an expression; the tree is walked once, here.
+ * @param columns  types of the row's columns; with them, arithmetic of whole numbers is exact beyond 2^53 too (and null
+ *                 beyond 64 bits), without them it is that of doubles
+ */
+export function compileExpression(expression: Expression, columns?: ReadonlyMap<string, ColumnType>): RowFunction {
+  const compile = (part: Expression): RowFunction => compileExpression(part, columns);
+  const mapped = (of: Expression, map: (value: Exclude<Value, null>) => Value): RowFunction => nullOr(compile(of), map);
   switch (expression.op) {
     case 'column': {
       const { name } = expression;
@@ -160,18 +166,20 @@ export function compileExpression(expression: Expression): RowFunction {
     case 'sub':
     case 'mul':
     case 'div':
-      return arithmetic(expression.op, compileExpression(expression.left), compileExpression(expression.right));
+      return columns !== undefined && typeOf(expression, columns) === 'i64' && expression.op !== 'div'
+        ? wholeArithmetic(expression.op, compile(expression.left), compile(expression.right))
+        : arithmetic(expression.op, compile(expression.left), compile(expression.right));
     case 'eq':
     case 'ne':
     case 'lt':
     case 'le':
     case 'gt':
     case 'ge':
-      return comparison(expression.op, compileExpression(expression.left), compileExpression(expression.right));
+      return comparison(expression.op, compile(expression.left), compile(expression.right));
     case 'and':
     case 'or': {
       const decisive = expression.op === 'or';
-      const parts = expression.of.map(compileExpression);
+      const parts = expression.of.map(compile);
       return (row) => {
         let result: Value = !decisive;
         for (const part of parts) {
@@ -184,7 +192,7 @@ export function compileExpression(expression: Expression): RowFunction {
     }
     case 'greatest':
     case 'least': {
-      const parts = expression.of.map(compileExpression);
+      const parts = expression.of.map(compile);
       const wanted = expression.op === 'greatest' ? 1 : -1;
       return (row) => {
         let best: Value = null;
@@ -197,7 +205,7 @@ export function compileExpression(expression: Expression): RowFunction {
       };
     }
     case 'coalesce': {
-      const parts = expression.of.map(compileExpression);
+      const parts = expression.of.map(compile);
       return (row) => {
         for (const part of parts) {
           const value = part(row);
@@ -209,7 +217,7 @@ export function compileExpression(expression: Expression): RowFunction {
     case 'not':
       return mapped(expression.of, (value) => value !== true);
     case 'isNull': {
-      const of = compileExpression(expression.of);
+      const of = compile(expression.of);
       return (row) => of(row) === null;
     }
     case 'abs':
@@ -223,8 +231,8 @@ export function compileExpression(expression: Expression): RowFunction {
     case 'dayOfWeek':
       return mapped(expression.of, (value) => modulo(daysSinceEpoch(value) + 3, 7) + 1);
     case 'plusMinutes': {
-      const at = compileExpression(expression.at);
-      const minutes = compileExpression(expression.minutes);
+      const at = compile(expression.at);
+      const minutes = compile(expression.minutes);
       return (row) => {
         const [start, length] = [at(row), minutes(row)];
         if (start === null || length === null) return null;
@@ -237,8 +245,7 @@ export function compileExpression(expression: Expression): RowFunction {
   }
 }
 
-function mapped(of: Expression, map: (value: Exclude<Value, null>) => Value): RowFunction {
-  const inner = compileExpression(of);
+function nullOr(inner: RowFunction, map: (value: Exclude<Value, null>) => Value): RowFunction {
   return (row) => {
     const value = inner(row);
     return value === null ? null : map(value);
@@ -255,10 +262,28 @@ function arithmetic(op: 'add' | 'sub' | 'mul' | 'div', left: RowFunction, right:
   return (row) => {
     const [a, b] = [left(row), right(row)];
     if (a === null || b === null) return null;
-    if (!isBigInt(a) && !isBigInt(b)) return apply(a as number, b as number);
-    if (op === 'div' || !isWhole(a) || !isWhole(b)) return apply(Number(a), Number(b));
+    return apply(Number(a), Number(b));
+  };
+}
+
+/** Of 64 bits, as BIGINT is; numbers where those are exact. */
+function wholeArithmetic(op: 'add' | 'sub' | 'mul', left: RowFunction, right: RowFunction): RowFunction {
+  const apply = {
+    add: (a: number, b: number) => a + b,
+    sub: (a: number, b: number) => a - b,
+    mul: (a: number, b: number) => a * b,
+  }[op];
+  return (row) => {
+    const [a, b] = [left(row), right(row)];
+    if (a === null || b === null) return null;
+    if (!isBigInt(a) && !isBigInt(b)) {
+      const small = apply(a as number, b as number);
+      // a sum, so that −0 is 0
+      if (Number.isSafeInteger(small)) return small + 0;
+    }
     const [x, y] = [BigInt(a as number), BigInt(b as number)];
-    return whole(op === 'add' ? x + y : op === 'sub' ? x - y : x * y);
+    const exact = op === 'add' ? x + y : op === 'sub' ? x - y : x * y;
+    return BigInt.asIntN(64, exact) === exact ? whole(exact) : null;
   };
 }
 
@@ -308,10 +333,6 @@ function cast(value: number | bigint): Value {
 
 function isBigInt(value: unknown): value is bigint {
   return typeof value === 'bigint';
-}
-
-function isWhole(value: unknown): boolean {
-  return typeof value === 'bigint' || Number.isInteger(value);
 }
 
 /** What a literal stands for: text for numbers that JSON does not have is turned into them. */

@@ -209,7 +209,7 @@ class SlotList {
     if (known >= 0) return known;
     const type = typeOf(expression, this.#types);
     this.keys.push(key);
-    return this.all.push({ type, read: readerOf(expression, type), sql: toSql(expression) }) - 1;
+    return this.all.push({ type, read: readerOf(expression, type, this.#types), sql: toSql(expression) }) - 1;
   }
 
   typeAt(slot: number): ColumnType | null {
@@ -217,9 +217,9 @@ class SlotList {
   }
 }
 
-function readerOf(expression: Expression, type: ColumnType): Slot['read'] {
+function readerOf(expression: Expression, type: ColumnType, types: ReadonlyMap<string, ColumnType>): Slot['read'] {
   // events have bigints where a number is not exact; expressions pass them through
-  const evaluate = compileExpression(expression) as (row: Row) => Datum;
+  const evaluate = compileExpression(expression, types) as (row: Row) => Datum;
   return (row) => {
     const value = evaluate(row as Row);
     if (value === null) return null;
@@ -229,6 +229,7 @@ function readerOf(expression: Expression, type: ColumnType): Slot['read'] {
         return Number(value) + 0;
       case 'i64':
       case 'ts':
+        // arithmetic on times may leave the numbers that are exact
         return typeof value === 'number' && !Number.isSafeInteger(value) ? bigWhole(value) : value;
       case 'bool':
       case 'str':
@@ -237,7 +238,6 @@ function readerOf(expression: Expression, type: ColumnType): Slot['read'] {
   };
 }
 
-/** A whole number that arithmetic has made too large for a number's digits, as what it is; null for what is no number. */
 function bigWhole(value: number): Datum {
   return Number.isInteger(value) ? toInstant(BigInt(value)) : null;
 }

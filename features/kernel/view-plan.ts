@@ -116,7 +116,7 @@ export function compileView(view: FeatureViewSpec, source: SourceSpec, entity: E
   const outputs: ViewOutput[] = [];
 
   for (const feature of view.features) {
-    const measure = measureOf(feature);
+    const measure = measureOf(feature, types);
     const at = measureIndexes.get(measure.key) ?? measures.push(measure) - 1;
     measureIndexes.set(measure.key, at);
     const participation = participationKey(feature, types, required);
@@ -221,10 +221,10 @@ class TileSetBuilder {
   }
 }
 
-function measureOf({ fn, of, where }: AggregateSpec): Measure {
+function measureOf({ fn, of, where }: AggregateSpec, types: ReadonlyMap<string, ColumnType>): Measure {
   const kind = of === null ? 'one' : fn === 'share' ? 'condition' : 'number';
-  const value = of === null ? null : compileExpression(of);
-  const holds = where === null ? null : compileExpression(where);
+  const value = of === null ? null : compileExpression(of, types);
+  const holds = where === null ? null : compileExpression(where, types);
   const valueSql =
     of === null
       ? 'CAST(1 AS DOUBLE)'
