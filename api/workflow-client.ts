@@ -24,6 +24,7 @@ import {
   type CommandInput,
   type CommandResult,
   commandUpdates,
+  type CompactLogInput,
   type IngestSourceInput,
   type MaterializeFeaturesInput,
   type ModelLifecycleInput,
@@ -38,6 +39,7 @@ import { MODEL_NAME, MODEL_VERSION } from '../workflows/search-attributes.ts';
 /** The workflow types that the API starts, with what they take. */
 export interface WorkflowInputs {
   readonly ingestSource: IngestSourceInput;
+  readonly compactLog: CompactLogInput;
   readonly materializeFeatures: MaterializeFeaturesInput;
   readonly buildDataset: BuildDatasetInput;
   readonly trainModel: TrainModelInput;

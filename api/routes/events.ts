@@ -10,11 +10,16 @@ import { answers, type Api, Body, Instant, Maybe, Name, readInstant } from '../r
 const EVENTS_MAX = 5_000;
 const APPLIED_WAIT_MS = 5_000;
 
+export const Reason = Type.Object({
+  code: Type.String(),
+  column: Maybe(Type.String()),
+  value: Type.Unknown(),
+  rule: Type.String(),
+});
+
 const Refused = Type.Object({
   index: Type.Integer({ description: 'Position in the request.' }),
-  reasons: Type.Array(
-    Type.Object({ code: Type.String(), column: Maybe(Type.String()), value: Type.Unknown(), rule: Type.String() }),
-  ),
+  reasons: Type.Array(Reason),
 });
 
 export function registerEventRoutes(api: Api, { db, blobs, applied, closing, now }: ApiContext): void {

@@ -1,10 +1,12 @@
 import { Type } from 'typebox';
 import { getAppliedSequence, getLastSequence, listBatches } from '../../db/ingest.ts';
+import { listRefusedRecords } from '../../db/kafka.ts';
 import { getProject, getProjectOfSource, listProjects } from '../../db/projects.ts';
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
 import { operationAnswers, startOperation, Waiting } from '../operations.ts';
 import { answers, type Api, At, Body, Document, Key, Maybe, Name } from '../route-schema.ts';
+import { Reason } from './events.ts';
 
 const Batch = Type.Object({
   source: Type.String(),
@@ -17,6 +19,15 @@ const Batch = Type.Object({
   quarantined: Document('Rows per reason.'),
   quarantineSha256: Maybe(Type.String({ description: 'The blob with the refused rows and their reasons.' })),
   ingestedAt: At,
+});
+
+const RefusedRecord = Type.Object({
+  topic: Type.String(),
+  partition: Type.Integer(),
+  offset: Type.Integer(),
+  reasons: Type.Array(Reason),
+  value: Maybe(Type.String({ description: 'As it came, cut; null for a record without a value.' })),
+  refusedAt: At,
 });
 
 export function registerSourceRoutes(api: Api, context: ApiContext): void {
@@ -163,6 +174,65 @@ export function registerSourceRoutes(api: Api, context: ApiContext): void {
         },
         request.query,
       );
+    },
+  );
+
+  api.post(
+    '/sources/:source/compactions',
+    {
+      config: may.make,
+      schema: {
+        tags: ['sources'],
+        summary: "Bring the small files of a source's log together",
+        description:
+          'Starts by itself after a batch when there are many. Rows, and the datasets made of them, stay as they are.',
+        params: Type.Object({ source: Name }),
+        querystring: Waiting,
+        response: operationAnswers(['SOURCE_NOT_FOUND', 'STORAGE_FULL']),
+      },
+    },
+    async (request, reply) => {
+      const { source } = request.params;
+      await getProjectOfSource(db, source);
+      return startOperation(
+        context,
+        request,
+        reply,
+        {
+          type: 'compactLog',
+          workflowId: `compact/${source}`,
+          input: { source },
+          summary: `${source}: compaction`,
+          again: 'always',
+        },
+        request.query,
+      );
+    },
+  );
+
+  api.get(
+    '/sources/:source/refused',
+    {
+      config: may.read,
+      schema: {
+        tags: ['sources'],
+        summary: 'Kafka records that broke the contract of a source, the newest first',
+        description:
+          'The newest 10,000 of each partition are kept. Rows of files that were refused are in the quarantine file of their batch.',
+        params: Type.Object({ source: Name }),
+        querystring: Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })) }),
+        response: answers(
+          {
+            200: { description: 'The records.', schema: Type.Object({ records: Type.Array(RefusedRecord) }) },
+          },
+          ['SOURCE_NOT_FOUND'],
+        ),
+      },
+    },
+    async ({ params: { source }, query }) => {
+      await getProjectOfSource(db, source);
+      const records = await listRefusedRecords(db, source, query.limit ?? 100);
+      return { records: records.map((record) => ({ ...record, reasons: [...record.reasons] })) };
     },
   );
 }

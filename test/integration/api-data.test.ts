@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { insertPredictions } from '../../db/predictions.ts';
 import { readBuffer } from '../../db/ingest.ts';
+import { takeIn } from '../../db/kafka.ts';
 import { type ApiFixture, type Caller, createApiFixture, NOW } from '../setup/api-fixture.ts';
 
 let api: ApiFixture;
@@ -134,6 +135,36 @@ test('a batch starts one workflow by its id, with the request that started it', 
   expect(api.workflows.started.at(-1)).toMatchObject({ type: 'ingestSource', requestId: 'req-7', again: 'always' });
   const named = await engineer.send('POST', '/v1/sources/flights/batches', { ...body, batchId: '../x' });
   expect(named.body).toMatchObject({ code: 'INPUT_INVALID', detail: expect.stringContaining('batchId') });
+});
+
+test('a compaction is one workflow per source', async () => {
+  const answer = await engineer.send('POST', '/v1/sources/flights/compactions');
+  expect(answer).toMatchObject({ status: 202, body: { workflowId: 'compact/flights', status: 'running' } });
+  expect(api.workflows.started.at(-1)).toMatchObject({ type: 'compactLog', input: { source: 'flights' } });
+  expect((await engineer.send('POST', '/v1/sources/nothing/compactions')).body.code).toBe('SOURCE_NOT_FOUND');
+});
+
+test('records of Kafka that were refused are listed with where they were and why', async () => {
+  const rule = 'a record is one JSON object in UTF-8';
+  const reasons = [{ code: 'COLUMN_TYPE', column: null, value: null, rule }] as const;
+  const refused = [4, 9].map((offset) => ({ offset, reasons, value: '{"date": ' }));
+  const topic = { topic: 'flight-events', topicId: 'x', source: 'flights' };
+  const intake = { partition: 2, fromOffset: 0, nextOffset: 10, events: [], refused };
+  const index = { stored: () => Promise.resolve(new Set<string>()) };
+  await api.database.db.transaction().execute((tx) => takeIn(tx, topic, [intake], { index, at: 1_000_000 }));
+  const { body } = await engineer.get('/v1/sources/flights/refused?limit=1');
+  expect(body).toEqual({
+    records: [
+      {
+        topic: 'flight-events',
+        partition: 2,
+        offset: 9,
+        reasons,
+        value: '{"date": ',
+        refusedAt: expect.anything(),
+      },
+    ],
+  });
 });
 
 test('an Idempotency-Key makes two requests one training; without one they are two', async () => {

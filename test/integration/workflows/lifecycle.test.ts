@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { SerinError } from '../../../domain/errors.ts';
 import { monitorQuery, TASK_QUEUE_CONTROL } from '../../../workflows/messages.ts';
 import type { buildDataset } from '../../../workflows/build-dataset.ts';
+import type { compactLog } from '../../../workflows/compact-log.ts';
 import type { ingestSource } from '../../../workflows/ingest-source.ts';
 import type { materializeFeatures } from '../../../workflows/materialize-features.ts';
 import type { modelLifecycle } from '../../../workflows/model-lifecycle.ts';
@@ -262,6 +263,37 @@ test('a batch that cannot be read fails its workflow with the reason', async () 
     { ingestBatch: () => Promise.reject(new SerinError('INPUT_INVALID', 'the file cannot be read')) },
   );
   await expect(result(handle)).rejects.toMatchObject({ cause: { cause: { type: 'INPUT_INVALID' } } });
+});
+
+test('a batch that leaves a log of many files has it compacted, by one workflow at a time that outlives the batch', async () => {
+  const due = { rowsIn: 1, rowsAccepted: 1, quarantined: {}, lastSeq: 1, alreadyThere: false, compactionDue: true };
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const { handle, fake } = await start(
+    'ingestSource',
+    { source: 'departures', batchId: 'b1', input: { kind: 'pushed', upToSeq: 3 } },
+    {
+      ingestBatch: () => Promise.resolve(due),
+      compactLog: async () => {
+        await released;
+        return { filesMerged: 9, rows: 90, files: 1 };
+      },
+    },
+  );
+  expect(await result(handle)).toMatchObject({ rowsAccepted: 1 });
+  await eventually('the compaction runs', () => fake.of('compactLog').length === 1);
+  const second = await begin('ingestSource', {
+    source: 'departures',
+    batchId: 'b2',
+    input: { kind: 'pushed', upToSeq: 4 },
+  });
+  expect(await result(second)).toMatchObject({ rowsAccepted: 1 });
+  release();
+  const compaction = temporal.client.workflow.getHandle<typeof compactLog>('compact/departures');
+  expect(await result(compaction)).toEqual({ filesMerged: 9, rows: 90, files: 1 });
+  expect(fake.of('compactLog')).toEqual([{ source: 'departures' }]);
 });
 
 test('what was pushed to a source is logged once before its views are rebuilt up to there', async () => {
