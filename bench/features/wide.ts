@@ -1,0 +1,129 @@
+/** Many views of many events: latest values within a TTL, late data included, joined in one build with little memory. */
+import { join } from 'node:path';
+import type { EntitySpec, FeatureViewSpec, SourceSpec } from '../../domain/project/spec.ts';
+import { MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND } from '../../domain/time.ts';
+import { compileHistoryView } from '../../features/history/compile.ts';
+import { type DuckDb, textSql } from '../../features/offline/duckdb.ts';
+import { logRelationSql } from '../../features/offline/log-relation.ts';
+import type { ViewQuestion } from '../../features/offline/sql/answer-spine.ts';
+import { logRelation } from '../../features/offline/sql/fact-table.ts';
+import { latestColumnsSql } from '../../features/offline/sql/latest-sql.ts';
+
+export interface WideData {
+  readonly spine: string;
+  readonly rows: number;
+  /** One log for each view. */
+  readonly logs: readonly string[];
+  readonly eventsEach: number;
+}
+
+const START = 978_307_200_000_000;
+const YEAR = 365 * MICROS_PER_DAY;
+const ACCOUNTS = 20_000;
+
+export async function makeWideData(
+  duckdb: DuckDb,
+  folder: string,
+  size: { readonly rows: number; readonly views: number; readonly eventsEach: number },
+): Promise<WideData> {
+  const logs: string[] = [];
+  for (let view = 0; view < size.views; view++) {
+    const path = join(folder, `events-${view}.parquet`);
+    const random = (n: number): string => `hash(i, ${view}, ${n})`;
+    await duckdb.run(`
+      COPY (
+        SELECT event_at, available_at, ROW_NUMBER() OVER (ORDER BY available_at, i) AS ingest_seq, account, happened, amount, kind FROM (
+          SELECT i, event_at, event_at AS happened, CAST(${random(1)} % ${ACCOUNTS} AS BIGINT) AS account,
+            event_at + CASE WHEN ${random(3)} % 10 = 0 THEN ${6 * MICROS_PER_HOUR} ELSE ${MICROS_PER_SECOND} END AS available_at,
+            CAST(${random(4)} % 100000 AS DOUBLE) / 100 AS amount, CAST(${random(5)} % 100 AS BIGINT) AS kind
+          FROM (SELECT i, ${START} + CAST(${random(2)} % ${YEAR} AS BIGINT) AS event_at FROM range(${size.eventsEach}) t(i)))
+        ORDER BY ingest_seq
+      ) TO ${textSql(path)} (FORMAT parquet)`);
+    logs.push(path);
+  }
+  const spine = join(folder, 'accounts.parquet');
+  await duckdb.run(`
+    COPY (
+      SELECT i AS row_id, ${START} + CAST(hash(i, 7) % ${YEAR} AS BIGINT) AS as_of, CAST(hash(i, 9) % ${ACCOUNTS} AS BIGINT) AS account
+      FROM range(${size.rows}) t(i) ORDER BY as_of, row_id
+    ) TO ${textSql(spine)} (FORMAT parquet)`);
+  return { spine, rows: size.rows, logs, eventsEach: size.eventsEach };
+}
+
+/** Views joined by one statement. More need more memory, fewer carry the rows along more often. */
+const VIEWS_AT_ONCE = 2;
+
+/** row_id and two values and statuses a view. */
+export async function joinWide(duckdb: DuckDb, { spine, logs }: WideData, output: string): Promise<void> {
+  let relation = `read_parquet(${textSql(spine)})`;
+  const answers: string[] = [];
+  for (let from = 0; from < logs.length; from += VIEWS_AT_ONCE) {
+    const questions = logs.slice(from, from + VIEWS_AT_ONCE).map((path, i) => question(from + i, path));
+    const carried = ['account', 'as_of', ...answers];
+    const joined = latestColumnsSql(
+      { sql: relation, row: 'row_id', asOf: 'as_of', knownSeq: null },
+      questions,
+      carried,
+    );
+    const columns = questions.flatMap(({ plan }, u) =>
+      plan.outputs.flatMap((_, i) => [
+        [`v${u}_${i}`, `value${from + u}_${i}`],
+        [`status${u}_${i}`, `state${from + u}_${i}`],
+      ]),
+    );
+    const table = `joined_${from}`;
+    await duckdb.run(
+      `CREATE TEMP TABLE ${table} AS SELECT idx AS row_id, ${[...carried, ...columns.map(([own, name]) => `${own} AS ${name}`)].join(', ')} FROM (${joined})`,
+    );
+    if (from > 0) await duckdb.run(`DROP TABLE ${relation}`);
+    relation = table;
+    answers.push(...columns.map(([, name]) => name!));
+  }
+  await duckdb.run(`COPY ${relation} TO ${textSql(output)} (FORMAT parquet)`);
+}
+
+function question(view: number, path: string): ViewQuestion {
+  const column = (name: string, type: 'i64' | 'ts' | 'f64') => ({
+    name,
+    type,
+    nullable: false,
+    pii: false,
+    description: '',
+  });
+  const source: SourceSpec = {
+    name: `events_${view}`,
+    description: '',
+    owner: 'bench',
+    columns: [column('happened', 'ts'), column('account', 'i64'), column('amount', 'f64'), column('kind', 'i64')],
+    eventAt: 'happened',
+    zone: 'UTC',
+    availableAt: { op: 'column', name: 'happened' },
+    eventId: ['account', 'happened'],
+    freshnessSlaSeconds: 3600,
+  };
+  const entity: EntitySpec = { name: 'account', keys: [{ name: 'account', type: 'i64' }], description: '' };
+  const spec: FeatureViewSpec = {
+    name: `view_${view}`,
+    version: 1,
+    entity: 'account',
+    source: source.name,
+    key: ['account'],
+    features: ['amount', 'kind'].map((name) => ({
+      name,
+      fn: 'latest',
+      of: { op: 'column', name },
+      where: null,
+      windows: [],
+      default: null,
+      description: '',
+    })),
+    owner: 'bench',
+    description: '',
+    ttlMicros: 7 * MICROS_PER_DAY,
+  };
+  return {
+    plan: compileHistoryView(spec, source, entity),
+    log: logRelation(source, logRelationSql([path], source)),
+    key: ['account'],
+  };
+}

@@ -1,0 +1,3 @@
+module serin.dev/bench/load
+
+go 1.22

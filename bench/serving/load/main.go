@@ -1,0 +1,231 @@
+// A load generator for HTTP servers that costs little itself, since it shares the machine with what it measures.
+//
+// Closed: each connection sends its next request when the last is answered. Open: requests are due at fixed times whatever
+// the server does, and a latency counts from when its request was due, so that a stall is felt by all that should have been
+// sent during it (no coordinated omission). Prints one line of JSON.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/textproto"
+	"os"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+type report struct {
+	Mode        string  `json:"mode"`
+	Connections int     `json:"connections"`
+	Rate        float64 `json:"rate"`
+	Seconds     float64 `json:"seconds"`
+	Requests    int     `json:"requests"`
+	Failed      int64   `json:"failed"`
+	PerSecond   float64 `json:"perSecond"`
+	P50Ms       float64 `json:"p50Ms"`
+	P99Ms       float64 `json:"p99Ms"`
+	P999Ms      float64 `json:"p999Ms"`
+	MaxMs       float64 `json:"maxMs"`
+	LoadCPU     float64 `json:"loadCpuSeconds"`
+	FirstError  string  `json:"firstError"`
+}
+
+type client struct {
+	address string
+	conn    net.Conn
+	reader  *bufio.Reader
+}
+
+func (c *client) send(request []byte) error {
+	if c.conn == nil {
+		conn, err := net.DialTimeout("tcp", c.address, 5*time.Second)
+		if err != nil {
+			return err
+		}
+		c.conn, c.reader = conn, bufio.NewReaderSize(conn, 16<<10)
+	}
+	if err := c.exchange(request); err != nil {
+		c.conn.Close()
+		c.conn = nil
+		return err
+	}
+	return nil
+}
+
+func (c *client) exchange(request []byte) error {
+	if err := c.conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := c.conn.Write(request); err != nil {
+		return err
+	}
+	status, err := c.reader.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	ok := len(status) > 12 && string(status[9:12]) == "200"
+	line := string(status)
+	length, closing := -1, false
+	for {
+		header, err := c.reader.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if len(header) <= 2 {
+			break
+		}
+		if name, value, found := strings.Cut(string(header), ":"); found {
+			switch textproto.CanonicalMIMEHeaderKey(name) {
+			case "Content-Length":
+				if length, err = strconv.Atoi(strings.TrimSpace(value)); err != nil {
+					return err
+				}
+			case "Connection":
+				closing = strings.Contains(strings.ToLower(value), "close")
+			}
+		}
+	}
+	if length < 0 {
+		return errors.New("an answer without Content-Length")
+	}
+	if _, err := io.CopyN(io.Discard, c.reader, int64(length)); err != nil {
+		return err
+	}
+	if closing {
+		c.conn.Close()
+		c.conn = nil
+	}
+	if !ok {
+		return errors.New(strings.TrimSpace(line))
+	}
+	return nil
+}
+
+func main() {
+	address := flag.String("address", "127.0.0.1:8090", "host:port")
+	path := flag.String("path", "/", "path to POST to")
+	file := flag.String("bodies", "", "file with one body a line, sent in rotation")
+	connections := flag.Int("connections", 32, "connections")
+	rate := flag.Float64("rate", 0, "requests a second, open loop; 0: closed loop")
+	seconds := flag.Float64("seconds", 5, "how long to measure")
+	warmup := flag.Float64("warmup", 1, "how long to run before")
+	flag.Parse()
+	bodies, err := os.ReadFile(*file)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	var requests [][]byte
+	for _, body := range strings.Split(strings.TrimSpace(string(bodies)), "\n") {
+		requests = append(requests, []byte(fmt.Sprintf(
+			"POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+			*path, *address, len(body), body)))
+	}
+	if *warmup > 0 {
+		measure(*address, requests, *connections, *rate, *warmup)
+	}
+	json.NewEncoder(os.Stdout).Encode(measure(*address, requests, *connections, *rate, *seconds))
+}
+
+func measure(address string, requests [][]byte, connections int, rate, seconds float64) report {
+	before := cpuSeconds()
+	var failed, next atomic.Int64
+	var firstError atomic.Value
+	perWorker := make([][]float64, connections)
+	start := time.Now()
+	end := start.Add(time.Duration(seconds * float64(time.Second)))
+	var due chan time.Time
+	if rate > 0 {
+		due = make(chan time.Time, 1<<20)
+		go schedule(due, start, end, rate)
+	}
+	var workers sync.WaitGroup
+	for w := 0; w < connections; w++ {
+		workers.Add(1)
+		go func(w int) {
+			defer workers.Done()
+			c := client{address: address}
+			for {
+				from := time.Now()
+				if due != nil {
+					var more bool
+					if from, more = <-due; !more {
+						break
+					}
+				} else if from.After(end) {
+					break
+				}
+				if err := c.send(requests[int(next.Add(1))%len(requests)]); err != nil {
+					failed.Add(1)
+					firstError.CompareAndSwap(nil, err.Error())
+					continue
+				}
+				perWorker[w] = append(perWorker[w], float64(time.Since(from).Nanoseconds())/1e6)
+			}
+			if c.conn != nil {
+				c.conn.Close()
+			}
+		}(w)
+	}
+	workers.Wait()
+	took := time.Since(start).Seconds()
+	var all []float64
+	for _, latencies := range perWorker {
+		all = append(all, latencies...)
+	}
+	sort.Float64s(all)
+	mode := "closed"
+	if rate > 0 {
+		mode = "open"
+	}
+	message, _ := firstError.Load().(string)
+	return report{
+		Mode: mode, Connections: connections, Rate: rate, Seconds: took, Requests: len(all), Failed: failed.Load(),
+		PerSecond: float64(len(all)) / took, P50Ms: at(all, 0.5), P99Ms: at(all, 0.99), P999Ms: at(all, 0.999),
+		MaxMs: at(all, 1), LoadCPU: cpuSeconds() - before, FirstError: message,
+	}
+}
+
+// Puts the times at which requests are due into the channel as they come.
+func schedule(due chan<- time.Time, start, end time.Time, rate float64) {
+	defer close(due)
+	for i := 0; ; i++ {
+		at := start.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+		if at.After(end) {
+			return
+		}
+		if wait := time.Until(at); wait > 0 {
+			time.Sleep(wait)
+		}
+		due <- at
+	}
+}
+
+func at(sorted []float64, share float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	i := int(share * float64(len(sorted)))
+	if i >= len(sorted) {
+		i = len(sorted) - 1
+	}
+	return sorted[i]
+}
+
+func cpuSeconds() float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e9
+}
