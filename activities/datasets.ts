@@ -1,12 +1,21 @@
+import { activityInfo } from '@temporalio/activity';
 import { getLastSequence, listLogFiles } from '../db/ingest.ts';
 import { getProjectVersion } from '../db/projects.ts';
 import { putDataset } from '../db/runs.ts';
 import type { LogFile } from '../domain/features/log-file.ts';
+import type { DatasetCheckpoint } from '../features/offline/dataset-chunks.ts';
 import { buildDataset } from '../features/offline/dataset.ts';
 import type { BuildDatasetInput, BuildDatasetResult } from '../workflows/messages.ts';
 import { type Dependencies, duckdbSettings } from './dependencies.ts';
 import { withHeartbeat } from './heartbeat.ts';
 import { trainingOf } from './training-plan.ts';
+
+/** What a heartbeat carries: how far a build is, in rows, and the chunks that the next attempt finds done. */
+interface DatasetHeartbeat {
+  readonly done: number;
+  readonly total: number;
+  readonly checkpoint: DatasetCheckpoint | null;
+}
 
 export function createDatasetActivities({ db, blobs, config, now }: Dependencies) {
   return {
@@ -18,6 +27,10 @@ export function createDatasetActivities({ db, blobs, config, now }: Dependencies
       training: name,
     }: BuildDatasetInput): Promise<BuildDatasetResult> {
       return withHeartbeat(async ({ signal, progress }) => {
+        const earlier = (activityInfo().heartbeatDetails as DatasetHeartbeat | undefined)?.checkpoint ?? null;
+        // a heartbeat without it would make a third attempt forget the chunks
+        let beat: DatasetHeartbeat = { done: 0, total: 0, checkpoint: earlier };
+        progress(beat);
         const { spec } = await getProjectVersion(db, project, projectDigest);
         const training = trainingOf(spec, model, name);
         const logFiles: Record<string, LogFile[]> = {};
@@ -48,7 +61,9 @@ export function createDatasetActivities({ db, blobs, config, now }: Dependencies
           workDir: config.workDir,
           duckdb: duckdbSettings(config),
           signal,
-          onProgress: progress,
+          ...(earlier !== null && { checkpoint: earlier }),
+          onCheckpoint: (checkpoint) => progress((beat = { ...beat, checkpoint })),
+          onProgress: (done, total) => progress((beat = { ...beat, done, total })),
         });
         await putDataset(db, { digest: manifestRef.sha256, project, model, manifest, at: now() });
         return {

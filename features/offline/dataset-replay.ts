@@ -15,6 +15,7 @@ import {
 import { logName, openLog, spineSql, VISIBLE_AT_SQL } from './dataset-spine.ts';
 import { doubleSql, type DuckDb } from './duckdb.ts';
 import { replayHistory } from './history-replay.ts';
+import { isAnsweredBySql, writeLatestAnswers } from './latest-answers.ts';
 
 /**
  * Answers what the rows ask of one view, for the keys of one range, into a file of `AnswerTable`'s columns.
@@ -33,16 +34,21 @@ export async function replayChunk(
   const uses = featureSet.uses.filter((use) => use.view === task.view);
   const source = sources.find(({ name }) => name === plan.source)!;
   await openLog(duckdb, source, job);
-  const questions = await readQuestions(duckdb, spineSql(task), plan.keyParts, uses, task.range);
+  const name = `${job.digest} ${plan.id} ${task.range.chunk}/${task.range.chunks}`;
   const picked = outputsUsed(uses);
+  const view = definitions.views[task.view]!;
+  if (compiled.kind === 'history' && isAnsweredBySql(compiled.plan, view)) {
+    await writeLatestAnswers(duckdb, compiled.plan, source, uses, picked, task, name);
+    return null;
+  }
+  const questions = await readQuestions(duckdb, spineSql(task), plan.keyParts, uses, task.range);
   const answers = await AnswerTable.open(duckdb, picked.length);
   if (compiled.kind === 'tiles')
     await replayTiles(duckdb, compiled.plan, task.spine, questions, picked, answers, onEvents);
   else {
-    const definition = { view: definitions.views[task.view]!, source };
-    await replayHistory(duckdb, compiled.plan, definition, task.spine, questions, picked, answers, onEvents);
+    await replayHistory(duckdb, compiled.plan, { view, source }, task.spine, questions, picked, answers, onEvents);
   }
-  await answers.write(task.outputPath, `${job.digest} ${plan.id} ${task.range.chunk}/${task.range.chunks}`);
+  await answers.write(task.outputPath, name);
   return null;
 }
 

@@ -13,6 +13,7 @@ export class DatasetThreads {
   };
   readonly #all = new Set<Worker>();
   readonly #idle: Worker[] = [];
+  readonly #running = new Set<Promise<unknown>>();
   readonly #waiting: ((worker: Worker | null) => void)[] = [];
   readonly #most: number;
 
@@ -32,16 +33,22 @@ export class DatasetThreads {
     onRows?: (rows: number) => void,
   ): Promise<TaskResults[K]> {
     const worker = await this.#take();
+    const result = exchange(worker, task, onRows);
+    this.#running.add(result);
     try {
-      return (await exchange(worker, task, onRows)) as TaskResults[K];
+      return (await result) as TaskResults[K];
     } finally {
+      this.#running.delete(result);
       this.#giveBack(worker);
     }
   }
 
+  /** Ends what is under way. A thread that is ended inside of DuckDB would take the process with it, so each may finish. */
   async close(): Promise<void> {
     this.#signal?.removeEventListener('abort', this.#abort);
     for (const next of this.#waiting.splice(0)) next(null);
+    this.#abort();
+    await Promise.allSettled(this.#running);
     await Promise.all([...this.#all].map((worker) => worker.terminate()));
   }
 

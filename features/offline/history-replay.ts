@@ -206,7 +206,8 @@ function factsSql(
     WITH keyed AS (SELECT "key id", ${read} FROM ${log} LEFT JOIN ${key} ON ${same.join(' AND ')} WHERE ${known}),
     place AS (SELECT DISTINCT event_id AS "place id", "key id" AS "place" FROM keyed WHERE "key id" IS NOT NULL AND op <> 2)
     SELECT ${selected.join(', ')} FROM (
-      SELECT "place" AS "key id", * REPLACE (CASE WHEN op = 0 AND "key id" IS DISTINCT FROM "place" THEN 1 ELSE op END AS op) EXCLUDE ("key id", "place", "place id")
+      SELECT "place" AS "key id", * EXCLUDE ("key id", "place", "place id")
+        REPLACE (CASE WHEN op = 0 AND "key id" IS DISTINCT FROM "place" THEN 1 ELSE op END AS op)
       FROM keyed JOIN place ON event_id = "place id" WHERE op <> 2
       UNION ALL BY NAME SELECT * FROM keyed WHERE op = 2 AND "key id" IS NOT NULL
     ) ${order}`;

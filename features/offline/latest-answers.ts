@@ -1,0 +1,83 @@
+/** Views of latest values alone, answered by DuckDB in one sorted pass: what the replay gives, byte for byte, at a part of its cost. */
+import type { Expression } from '../../domain/project/expression.ts';
+import type { FeatureViewSpec, SourceSpec } from '../../domain/project/spec.ts';
+import type { ViewUsePlan } from '../kernel/feature-set-plan.ts';
+import type { HistoryPlan } from '../history/plan.ts';
+import type { ReplayTask } from './dataset-job.ts';
+import { logName, requestColumn, spineSql } from './dataset-spine.ts';
+import { type DuckDb, textSql } from './duckdb.ts';
+import { logRelation } from './sql/fact-table.ts';
+import { isLatestOnly, latestColumnsSql } from './sql/latest-sql.ts';
+
+/** Whether DuckDB gives the very values of the kernel. */
+export function isAnsweredBySql(plan: HistoryPlan, view: FeatureViewSpec): boolean {
+  return (
+    isLatestOnly(plan) &&
+    view.features.every(({ of, where, by }) => [of, where, by ?? null].every((each) => each === null || isExact(each)))
+  );
+}
+
+/** Operators whose SQL and closure give the same bits for everything: arithmetic may overflow in one and not in the other. */
+function isExact(expression: Expression): boolean {
+  switch (expression.op) {
+    case 'column':
+    case 'literal':
+      return true;
+    case 'eq':
+    case 'ne':
+    case 'lt':
+    case 'le':
+    case 'gt':
+    case 'ge':
+      return isExact(expression.left) && isExact(expression.right);
+    case 'and':
+    case 'or':
+    case 'greatest':
+    case 'least':
+    case 'coalesce':
+      return expression.of.every(isExact);
+    case 'not':
+    case 'isNull':
+    case 'hourOfDay':
+    case 'dayOfWeek':
+      return isExact(expression.of);
+    case 'add':
+    case 'sub':
+    case 'mul':
+    case 'div':
+    case 'abs':
+    case 'ln1p':
+    case 'plusMinutes':
+      return false;
+  }
+}
+
+/** Writes the answers to all rows, in the columns of `AnswerTable`. The log has been opened. */
+export async function writeLatestAnswers(
+  duckdb: DuckDb,
+  plan: HistoryPlan,
+  source: SourceSpec,
+  uses: readonly ViewUsePlan[],
+  picked: readonly number[],
+  task: ReplayTask,
+  name: string,
+): Promise<void> {
+  const log = logRelation(source, logName(source.name));
+  const answers = uses.map(({ key }, use) => {
+    const asked = latestColumnsSql(
+      { sql: spineSql(task), row: 'idx', asOf: 'as_of', knownSeq: null },
+      [{ plan, log, key: key.map(requestColumn) }],
+    );
+    const values = picked.map((output, i) => `${vectorSql(`v0_${output}`)} AS o${i}`);
+    return `SELECT idx, CAST(${use} AS BIGINT) AS use, ${values.join(', ')} FROM (${asked})`;
+  });
+  await duckdb.run(`
+    COPY (${answers.join(' UNION ALL ')}) TO ${textSql(task.outputPath)}
+    (FORMAT parquet, COMPRESSION snappy, KV_METADATA {chunk: ${textSql(name)}})`);
+}
+
+/** `vectorNumber` in SQL. */
+function vectorSql(value: string): string {
+  const number = `CAST(${value} AS DOUBLE)`;
+  return `CASE WHEN ISFINITE(${number}) THEN ${number} ELSE CAST('NaN' AS DOUBLE) END`;
+}
