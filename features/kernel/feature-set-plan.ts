@@ -115,6 +115,7 @@ export function compileFeatureSet(project: ProjectSpec, featureSet: string): Fea
       }
     },
     deriveRow(request, asOf, values) {
+      if (derived.length === 0) return [];
       const row: Record<string, Value> = { ...request, ...(values as Row), as_of: asOf };
       return derived.map(({ name, evaluate }) => {
         const value = evaluate(row);
