@@ -280,7 +280,9 @@ function factsSql(plan: HistoryPlan, columns: readonly string[], relation: strin
   const selected = [
     'CAST("number" AS BIGINT)',
     'CAST(op AS UTINYINT)',
-    ...['event_at', 'available_at', 'ingest_seq'],
+    'event_at',
+    'available_at',
+    'ingest_seq',
     'CAST(event_id AS VARCHAR)',
     ...columns.map((_, c) => `v${c}`),
   ].join(', ');

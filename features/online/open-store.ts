@@ -3,6 +3,7 @@ import pg from 'pg';
 import { SerinError } from '../../domain/errors.ts';
 import type { OnlineStore } from './online-store.ts';
 import { prepareSchema } from './postgres-schema.ts';
+import { CONNECTION } from './postgres-sql.ts';
 import { PostgresOnlineStore } from './postgres-store.ts';
 import { connectRedis } from './redis-connection.ts';
 import { RedisOnlineStore } from './redis-store.ts';
@@ -66,6 +67,8 @@ function openPool(url: string, name: string, connections: number, readTimeoutMs:
     max: connections,
     application_name: name,
     keepAlive: true,
+    // awaited by the pool, whatever its types say
+    onConnect: ((client: pg.ClientBase) => client.query(CONNECTION)) as (client: pg.ClientBase) => void,
     ...(readTimeoutMs === null ? {} : { connectionTimeoutMillis: readTimeoutMs }),
   });
   // a connection that breaks while idle is replaced by the next query

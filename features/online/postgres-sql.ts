@@ -7,15 +7,8 @@ export type CursorRow = readonly [
   foldedAt: unknown,
   ...rest: unknown[],
 ];
-/** A state (`viewId` is null), or the cursor of a view that was asked for (`place` is 0). */
-export type ReadRow = readonly [
-  place: number,
-  state: Buffer | null,
-  viewId: string | null,
-  appliedSeq: unknown,
-  statesSlot: number | null,
-  rowsSlot: number | null,
-];
+/** As hex text. Without a key: of the view's cursor the applied sequence and the two slots (int8, int4, int4, big endian). */
+export type ReadRow = readonly [view: string, key: string | null, bytes: string];
 export type SnapshotRow = readonly [
   place: number,
   state: Buffer | null,
@@ -33,14 +26,30 @@ export type DumpRow = readonly [key: Buffer, state: Buffer];
 /** Earlier versions wrote this where nothing was folded. */
 export const NEVER_FOLDED = -Number.MAX_SAFE_INTEGER;
 
-/** `lateral` with a limit: one index probe per key, whatever the planner thinks of the table's size. */
-export const READ = `
-  select r.place::int4, s.state, null::text, null::int8, null::int4, null::int4
-  from unnest($1::int4[], $2::bytea[]) with ordinality as r (slot, key, place)
-  cross join lateral (select state from online_state o where o.slot = r.slot and o.key = r.key limit 1) s
-  union all
-  select 0, null, c.view_id, c.applied_seq, c.states_slot, c.rows_slot from online_cursor c where c.view_id = any($3)`;
+/**
+ * The keys of each view are one walk of the index, for which the connection must rule out scans of the table (`CONNECTION`):
+ * a plan that was made while the table was small would stay. Parameters: the view ids, then for each its slot and its keys.
+ */
+export function readSql(views: number): string {
+  const states = Array.from(
+    { length: views },
+    (_, i) =>
+      `select ${i}, key, state from online_state where slot = $${2 + 2 * i}::int4 and key = any($${3 + 2 * i}::bytea[])`,
+  );
+  return `
+    select array_position($1::text[], view_id) - 1, null::bytea,
+      int8send(coalesce(applied_seq, ${NEVER_FED})) || int4send(states_slot) || int4send(rows_slot)
+    from online_cursor where view_id = any($1)
+    union all ${states.join(' union all ')}`;
+}
 
+/** In place of an applied sequence. */
+export const NEVER_FED = -1;
+
+/** One plan for each statement, made once, that walks the index. */
+export const CONNECTION = 'set enable_seqscan = off; set plan_cache_mode = force_generic_plan';
+
+/** `lateral` with a limit: one index probe per key, whatever the planner thinks of the table's size. */
 export const SNAPSHOT = `
   select r.place::int4, s.state, null::text, null::text, null::int8, null::int8, null::int8, null::int4, null::int4
   from unnest($1::int4[], $2::bytea[]) with ordinality as r (slot, key, place)

@@ -11,7 +11,7 @@
  */
 import type { Pool, PoolClient, QueryArrayConfig } from 'pg';
 import { CHUNK_BYTES, CHUNK_ENTRIES } from './guarded-write.ts';
-import { concatenated, withoutRepeats } from './key-list.ts';
+import { concatenated, groupRefs } from './key-list.ts';
 import type {
   Change,
   Commit,
@@ -60,29 +60,52 @@ export class PostgresOnlineStore implements OnlineStore {
 
   async read(refs: readonly StateRef[]): Promise<StatesRead> {
     if (refs.length === 0) return { states: [], knownSeq: new Map() };
-    const { unique, places, viewIds } = withoutRepeats(refs);
-    const keys = unique.map(({ key }) => key);
+    const { viewIds, keys, viewOf, placeOf } = groupRefs(refs);
+    const texts = keys.map((own) => own.map(hexText));
     for (;;) {
-      const asked = viewIds.map((viewId) => this.#slots.get(viewId) ?? UNKNOWN);
-      const slotOf = new Map(viewIds.map((viewId, i) => [viewId, asked[i]!.states]));
-      const rows = await this.#ask<SQL.ReadRow>('read', SQL.READ, [
-        unique.map(({ viewId }) => slotOf.get(viewId)!),
-        keys,
-        viewIds,
-      ]);
-      const found: (Uint8Array | null)[] = unique.map(() => null);
+      const asked = viewIds.map((viewId) => (this.#slots.get(viewId) ?? UNKNOWN).states);
+      const found = viewIds.map(() => new Map<string, Buffer>());
       const knownSeq = new Map<string, number>();
       let stale = false;
-      for (const [place, state, viewId, appliedSeq, states, rowsSlot] of rows) {
-        if (viewId === null) {
-          found[place - 1] = state;
+      for (const [view, key, text] of await this.#readText(viewIds, asked, texts)) {
+        const bytes = Buffer.from(text.slice(2), 'hex');
+        if (key !== null) {
+          found[Number(view)]!.set(key, bytes);
           continue;
         }
-        if (appliedSeq !== null) knownSeq.set(viewId, Number(appliedSeq));
-        stale = this.#learn(viewId, { states: states!, rows: rowsSlot! }, slotOf.get(viewId)!) || stale;
+        const viewId = viewIds[Number(view)]!;
+        const appliedSeq = Number(bytes.readBigInt64BE(0));
+        if (appliedSeq !== SQL.NEVER_FED) knownSeq.set(viewId, appliedSeq);
+        const slots = { states: bytes.readInt32BE(8), rows: bytes.readInt32BE(12) };
+        stale = this.#learn(viewId, slots, asked[Number(view)]!) || stale;
       }
-      if (!stale) return { states: places.map((place) => found[place]!), knownSeq };
+      if (stale) continue;
+      const states = new Array<Uint8Array | null>(refs.length);
+      for (let i = 0; i < refs.length; i++) {
+        const view = viewOf[i]!;
+        states[i] = found[view]!.get(texts[view]![placeOf[i]!]!) ?? null;
+      }
+      return { states, knownSeq };
     }
+  }
+
+  async #readText(
+    viewIds: readonly string[],
+    slots: readonly number[],
+    keys: readonly (readonly string[])[],
+  ): Promise<readonly SQL.ReadRow[]> {
+    const values: unknown[] = [viewIds];
+    for (let v = 0; v < viewIds.length; v++) values.push(slots[v], arrayLiteral(keys[v]!));
+    const query = {
+      name: `serin_online_read_${viewIds.length}`,
+      text: SQL.readSql(viewIds.length),
+      values,
+      rowMode: 'array' as const,
+      // bytes are hex text either way; keys are compared as such, and states need one step less
+      types: AS_TEXT,
+      ...(this.#readTimeoutMs === null ? {} : { query_timeout: this.#readTimeoutMs }),
+    };
+    return answered(async () => (await this.#pool.query(query)).rows as unknown as SQL.ReadRow[]);
   }
 
   async cursors(viewIds: readonly string[]): Promise<ReadonlyMap<string, ViewCursor>> {
@@ -188,6 +211,20 @@ export class PostgresOnlineStore implements OnlineStore {
   async #ask<Row extends readonly unknown[]>(name: string, text: string, values: readonly unknown[]): Promise<Row[]> {
     return answered(async () => ask<Row>(this.#pool, name, text, values, this.#readTimeoutMs));
   }
+}
+
+const AS_TEXT = { getTypeParser: () => (value: string) => value };
+
+/** As PostgreSQL takes and gives bytes. */
+function hexText(key: Uint8Array): string {
+  const bytes = Buffer.isBuffer(key) ? key : Buffer.from(key.buffer, key.byteOffset, key.byteLength);
+  return `\\x${bytes.toString('hex')}`;
+}
+
+function arrayLiteral(texts: readonly string[]): string {
+  let literal = '{';
+  for (let i = 0; i < texts.length; i++) literal += `${i === 0 ? '' : ','}"\\${texts[i]!}"`;
+  return `${literal}}`;
 }
 
 async function ask<Row extends readonly unknown[]>(

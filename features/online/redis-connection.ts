@@ -72,13 +72,14 @@ export function connectRedis({
     });
   }
 
-  const send = (args: Arguments): Promise<RedisReply> => client.sendCommand(args) as Promise<unknown> as Promise<RedisReply>;
+  const send = (args: Arguments): Promise<RedisReply> =>
+    client.sendCommand(args) as Promise<unknown> as Promise<RedisReply>;
 
   return {
     async ask(commands) {
       if (!client.isReady) await ready();
       try {
-        return await Promise.all(commands.map(send));
+        return commands.length === 1 ? [await send(commands[0]!)] : await Promise.all(commands.map(send));
       } catch (error) {
         throw unreachable(error);
       }

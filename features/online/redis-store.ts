@@ -8,7 +8,7 @@
  * Field names are keys as Latin-1 text (in UTF-8 on the wire, which is as unique): the client writes texts in one piece and
  * every buffer by itself.
  */
-import { keyText, withoutRepeats } from './key-list.ts';
+import { groupRefs, keyText } from './key-list.ts';
 import {
   type Commit,
   type Entry,
@@ -34,10 +34,13 @@ export interface RedisStoreOptions {
 /** The field of the cursor; keys of entities never begin with a zero byte. */
 const CURSOR = '\0cursor';
 const DUMP_PAGE = 1_000;
+/** Names that are remembered. */
+const HASHES_MAX = 10_000;
 
 export class RedisOnlineStore implements OnlineStore {
   readonly #connection: RedisConnection;
   readonly #namespace: string;
+  readonly #hashes = new Map<string, Readonly<Record<Part, string>>>();
 
   constructor({ connection, namespace = 'serin' }: RedisStoreOptions) {
     this.#connection = connection;
@@ -46,24 +49,23 @@ export class RedisOnlineStore implements OnlineStore {
 
   async read(refs: readonly StateRef[]): Promise<StatesRead> {
     if (refs.length === 0) return { states: [], knownSeq: new Map() };
-    const { unique, places, viewIds } = withoutRepeats(refs);
-    const commands = viewIds.map((viewId) => ['HMGET', this.#hash(viewId, 'states'), CURSOR]);
-    const views = new Map(viewIds.map((viewId, i) => [viewId, i]));
-    const at = unique.map(({ viewId, key }) => {
-      const view = views.get(viewId)!;
-      return [view, commands[view]!.push(keyText(key)) - 3] as const;
+    const { viewIds, keys, viewOf, placeOf } = groupRefs(refs);
+    const commands = viewIds.map((viewId, v) => {
+      const command = ['HMGET', this.#hash(viewId, 'states'), CURSOR];
+      for (const key of keys[v]!) command.push(keyText(key));
+      return command;
     });
     // commands of one turn leave in one piece
-    const replies = await this.#connection.ask(commands);
+    const replies = (await this.#connection.ask(commands)) as readonly (readonly (Buffer | null)[])[];
     const knownSeq = new Map<string, number>();
-    for (let i = 0; i < viewIds.length; i++) {
-      const cursor = (replies[i] as readonly (Buffer | null)[])[0] ?? null;
-      if (cursor === null) continue;
-      const { cursor: known } = parseCursor(cursor);
-      if (known !== null) knownSeq.set(viewIds[i]!, known.appliedSeq);
+    for (let v = 0; v < viewIds.length; v++) {
+      const cursor = replies[v]![0] ?? null;
+      const known = cursor === null ? null : appliedSeqOf(cursor);
+      if (known !== null) knownSeq.set(viewIds[v]!, known);
     }
-    const found = at.map(([view, index]) => (replies[view] as readonly (Buffer | null)[])[index] ?? null);
-    return { states: places.map((place) => found[place]!), knownSeq };
+    const states = new Array<Uint8Array | null>(refs.length);
+    for (let i = 0; i < refs.length; i++) states[i] = replies[viewOf[i]!]![placeOf[i]! + 1] ?? null;
+    return { states, knownSeq };
   }
 
   async cursors(viewIds: readonly string[]): Promise<ReadonlyMap<string, ViewCursor>> {
@@ -146,8 +148,13 @@ export class RedisOnlineStore implements OnlineStore {
 
   /** The tag in braces keeps what belongs to a view, shadows too, on one node of a cluster. */
   #hash(viewId: string, part: Part): string {
+    const known = this.#hashes.get(viewId);
+    if (known !== undefined) return known[part];
     const view = viewOfShadow(viewId);
-    return `${this.#namespace}:{${view}}${viewId.slice(view.length)}${part === 'rows' ? ':rows' : ''}`;
+    const states = `${this.#namespace}:{${view}}${viewId.slice(view.length)}`;
+    const hashes = { states, rows: `${states}:rows` };
+    if (this.#hashes.size < HASHES_MAX) this.#hashes.set(viewId, hashes);
+    return hashes[part];
   }
 }
 
@@ -169,6 +176,13 @@ function parseCursor(bytes: Buffer): Pick<ViewSnapshot, 'revision' | 'cursor'> {
       foldedAt: foldedAt === '-' ? null : Number(foldedAt),
     },
   };
+}
+
+/** The part of it that readers need. */
+function appliedSeqOf(cursor: Buffer): number | null {
+  const text = cursor.toString('latin1');
+  const from = text.indexOf(' ') + 1;
+  return from === 0 ? null : Number(text.slice(from, text.indexOf(' ', from)));
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

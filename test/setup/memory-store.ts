@@ -84,7 +84,9 @@ export class MemoryStore implements OnlineStore {
   }
 
   async *dump(viewId: string): AsyncGenerator<Entry> {
-    yield* [...(this.#views.get(viewId)?.entries.values() ?? [])];
+    // a copy: what is written meanwhile may be in it or not
+    const entries = Array.from(this.#views.get(viewId)?.entries.values() ?? []);
+    yield* entries;
   }
 }
 
