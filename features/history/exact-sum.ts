@@ -141,17 +141,19 @@ export class ExactSum {
 
   #grow(value: number): void {
     const parts = this.#parts;
+    const { length } = parts;
     let kept = 0;
-    for (let i = 0; i < parts.length; i++) {
-      let part = parts[i]!;
-      if (Math.abs(value) < Math.abs(part)) [value, part] = [part, value];
+    for (let i = 0; i < length; i++) {
+      const part = parts[i]!;
+      // the sum and what rounding took from it, whichever is larger (Knuth)
       const sum = value + part;
-      const lost = part - (sum - value);
+      const added = sum - value;
+      const lost = value - (sum - added) + (part - added);
       if (lost !== 0) parts[kept++] = lost;
       value = sum;
     }
-    parts.length = kept;
-    if (value !== 0) parts.push(value);
+    if (value !== 0) parts[kept++] = value;
+    if (kept < length) parts.length = kept;
   }
 }
 
