@@ -7,6 +7,7 @@ import { nameOf } from './definitions.ts';
 import { type Difference, differences, differenceText, ORDER } from './differences.ts';
 import { columnsOf, type Expression } from './expression.ts';
 import { type FeatureViewSpec, type ProjectSpec, type SourceSpec, versioned } from './spec.ts';
+import { fitsTiles } from './view-kernel.ts';
 
 export type DefinitionKind = 'source' | 'entity' | 'view' | 'featureSet' | 'spine' | 'label' | 'model';
 
@@ -114,12 +115,22 @@ function viewChanges(before: Lists, after: ProjectSpec): DefinitionChange[] {
 
 function inheritedDetails(before: Lists, known: FeatureViewSpec, after: ProjectSpec, view: FeatureViewSpec): string[] {
   const [old, now] = [partsRead(before, known), partsRead(after, view)];
-  return Object.keys(now).flatMap((part) => {
+  const [kernelBefore, kernel] = [kernelOf(before, known), kernelOf(after, view)];
+  const moved = kernelBefore === kernel ? [] : [`it is kept as ${kernel} instead of ${kernelBefore}`];
+  const changed = Object.keys(now).flatMap((part) => {
     const earlier = old[part];
     return earlier === undefined || canonicalJson(earlier) === canonicalJson(now[part])
       ? []
       : [`it reads ${part}, which changed`];
   });
+  return [...changed, ...moved];
+}
+
+/** The range of a column may decide it: the values of the view do not depend on it, but its stored states do. */
+function kernelOf(spec: Lists, view: FeatureViewSpec): 'tiles' | 'history' {
+  const source = spec.sources.find(({ name }) => name === view.source);
+  const entity = spec.entities.find(({ name }) => name === view.entity);
+  return source !== undefined && entity !== undefined && fitsTiles(view, source, entity) ? 'tiles' : 'history';
 }
 
 /** What gives a view its values besides its own fields, by what it is called in a plan. */

@@ -160,6 +160,17 @@ test('a column that widens changes the views that read it, and those alone', () 
   });
 });
 
+test('a range so wide that sums of it are no whole doubles moves a view to the other kernel', () => {
+  const plan = planOf((spec) => (sourceOf(spec, 'flights').columns[1].max = 2 ** 40), {
+    state: { onlineViews: ['origin_delays@1'], loggedSources: ['flights'] },
+  });
+  expect(plan.changes.find(({ id }) => id === 'flights')!.effect).toBe('next-use');
+  expect(plan.changes.find(({ id }) => id === 'origin_delays@1')).toMatchObject({
+    effect: 'breaking',
+    details: ['it is kept as history instead of tiles'],
+  });
+});
+
 const drop = (spec: Loose): void => {
   spec.models[0].trainings = spec.models[0].trainings.filter(({ name }: Loose) => name !== 'with-airport-status');
   spec.featureSets = spec.featureSets.filter(({ version: of }: Loose) => of !== 2);

@@ -10,6 +10,7 @@ import {
 } from '../../domain/project/expression.ts';
 import type { AggregateSpec, EntitySpec, FeatureViewSpec, SourceSpec, WindowSpec } from '../../domain/project/spec.ts';
 import { versioned } from '../../domain/project/spec.ts';
+import { isAppendOnly } from '../../domain/project/view-kernel.ts';
 import { fingerprint } from '../kernel/fingerprint.ts';
 import { aggregateOf, outputType } from './aggregates.ts';
 import type { Datum } from './fact.ts';
@@ -66,11 +67,6 @@ export function compileHistoryView(view: FeatureViewSpec, source: SourceSpec, en
     factReach: furthest(readings.map(({ over, tiles }) => (tiles === null ? reachOf(over) : 0))),
     layout: layoutOf(outputs, slots, { identity, boundary, appendOnly, ttl: ttl === null ? null : String(ttl) }),
   };
-}
-
-/** Whether a source only ever adds rows. */
-export function isAppendOnly({ revisions, operation }: SourceSpec): boolean {
-  return revisions !== 'versions' && (operation?.retract ?? null) === null && (operation?.tombstone ?? null) === null;
 }
 
 /** How versions of a row find each other among the facts of one key of the view. */
