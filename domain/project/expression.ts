@@ -449,9 +449,15 @@ export function quoteIdentifier(name: string): string {
 function literalSql(value: Value, type: ColumnType): string {
   if (value === null) return `CAST(NULL AS ${SQL_TYPES[type]})`;
   if (typeof value === 'boolean') return value ? 'TRUE' : 'FALSE';
-  if (typeof value === 'string' && type === 'str') return `'${value.replaceAll("'", "''")}'`;
+  if (typeof value === 'string' && type === 'str') return textSql(value);
   // a double as text: a bare 0.1 is a DECIMAL to DuckDB, and its way to DOUBLE may round twice
   return type === 'f64' ? `CAST('${Number(value)}' AS DOUBLE)` : `CAST(${BigInt(value)} AS BIGINT)`;
+}
+
+/** A statement ends at a NUL, so that it is written as a call. */
+function textSql(value: string): string {
+  const parts = value.split('\0').map((part) => `'${part.replaceAll("'", "''")}'`);
+  return parts.length === 1 ? parts[0]! : `(${parts.join(' || CHR(0) || ')})`;
 }
 
 const SQL_TYPES: Record<ColumnType, string> = {
