@@ -43,7 +43,7 @@ export function rateUnitFault(unit: Instant): DefinitionFault | null {
   return unit <= 0 ? badDuration(`the unit of a rate must be longer than 0 µs, got ${unit}`) : null;
 }
 
-/** The window of a label, or what a split is told of it. */
+/** The window of a label. */
 export function labelWindowFault(label: {
   readonly gap: Instant;
   readonly horizon: Instant;
@@ -57,6 +57,19 @@ export function labelWindowFault(label: {
 
 export function embargoFault(embargo: Instant): DefinitionFault | null {
   return embargo < 0 ? badDuration(`an embargo cannot be negative, got ${embargo} µs`) : null;
+}
+
+/** What a split is told of its labels: one that is known with its own event reaches over nothing, and has a horizon of 0. */
+export function splitFault(split: {
+  readonly gap: Instant;
+  readonly horizon: Instant;
+  readonly delay: Instant;
+  readonly embargo: Instant;
+}): DefinitionFault | null {
+  for (const name of ['gap', 'horizon', 'delay'] as const) {
+    if (split[name] < 0) return badDuration(`a split's ${name} cannot be negative, got ${split[name]} µs`);
+  }
+  return embargoFault(split.embargo);
 }
 
 /** Columns of one table: request fields, features, labels, split. */

@@ -10,11 +10,11 @@
  *   TRAIN         the rest
  */
 import { type Instant, plus } from '../instant.ts';
-import { embargoFault, labelWindowFault, refuse } from './definition-rules.ts';
+import { refuse, splitFault } from './definition-rules.ts';
 
 export type SplitPart = 'TRAIN' | 'TEST' | 'PURGED' | 'EMBARGOED' | 'GROUP_PURGED';
 
-/** Durations in microseconds, none negative, the horizon longer than 0. */
+/** Durations in microseconds, none negative; a horizon of 0 is of labels that are known with their own event. */
 export interface SplitRule {
   readonly testStart: Instant;
   readonly testEnd: Instant;
@@ -28,8 +28,7 @@ export type GroupValue = string | number | bigint | boolean | null;
 
 /** @throws SerinError BAD_DURATION */
 export function checkSplitRule(rule: SplitRule, path: string): void {
-  refuse(labelWindowFault(rule), path);
-  refuse(embargoFault(rule.embargo), path);
+  refuse(splitFault(rule), path);
 }
 
 /** The part of one row by its time alone; groups are settled by `splitRows`. */
