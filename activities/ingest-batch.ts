@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Db } from '../db/database.ts';
@@ -73,7 +73,13 @@ export function createIngestion({ db, blobs, config, logger, now }: Dependencies
     duckdb: DuckDb,
   ): Promise<EventIndexFile | null> {
     if (files.length === 0) return null;
-    return indexLogFiles({ source, files, blobs, duckdb, path: join(config.workDir, `${batchId}-index`) });
+    return indexLogFiles({
+      source,
+      files,
+      blobs,
+      duckdb,
+      path: join(config.workDir, `${batchId}-${randomUUID()}-index`),
+    });
   }
 
   async function ingestFromFile(

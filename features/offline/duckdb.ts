@@ -9,6 +9,7 @@ import {
   DuckDBDataChunk,
   DuckDBInstance,
   type DuckDBType,
+  DuckDBUUIDVector,
   type DuckDBValue,
   type DuckDBVector,
 } from '@duckdb/node-api';
@@ -126,6 +127,30 @@ export class DuckDb {
       const chunk = await result.fetchChunk();
       if (chunk === null || chunk.rowCount === 0) return;
       yield { rows: chunk.rowCount, columns: chunk.getColumns() };
+    }
+  }
+
+  /**
+   * Streams one UUID column that is free of nulls: 16 bytes each, big-endian, so that their order as bytes is their order in
+   * SQL. Read from the driver's memory: through its values a million cost a second.
+   */
+  async *uuids(sql: string): AsyncGenerator<Buffer, void, void> {
+    const result = await this.#connection.stream(sql);
+    for (;;) {
+      const chunk = await result.fetchChunk();
+      if (chunk === null || chunk.rowCount === 0) return;
+      const vector = chunk.getColumnVector(0);
+      if (!(vector instanceof DuckDBUUIDVector)) throw new TypeError('the column is no UUID');
+      // little-endian, the highest bit turned around
+      const stored = vector['dataView'];
+      const ids = Buffer.allocUnsafe(chunk.rowCount * 16);
+      for (let i = 0; i < ids.length; i += 16) {
+        ids.writeUInt32BE((stored.getUint32(i + 12, true) ^ 0x80000000) >>> 0, i);
+        ids.writeUInt32BE(stored.getUint32(i + 8, true), i + 4);
+        ids.writeUInt32BE(stored.getUint32(i + 4, true), i + 8);
+        ids.writeUInt32BE(stored.getUint32(i, true), i + 12);
+      }
+      yield ids;
     }
   }
 

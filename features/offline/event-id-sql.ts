@@ -35,6 +35,13 @@ export function versionIdSql(source: SourceSpec, availableAt: string): string {
   return `CASE op WHEN ${PUT} THEN ${idSql(events)} WHEN ${RETRACT} THEN ${idSql([`'r'`, ...events])} ELSE ${idSql(whole)} END`;
 }
 
+/** The version id of a row of the log, which has its event id already. */
+export function storedVersionIdSql(source: SourceSpec): string {
+  if (source.revisions === 'versions') return versionIdSql(source, 'available_at');
+  if (source.operation === undefined) return 'event_id';
+  return `CASE op WHEN ${PUT} THEN event_id ELSE ${versionIdSql(source, 'available_at')} END`;
+}
+
 function eventIdentityParts(source: SourceSpec): string[] {
   const types = new Map(source.columns.map(({ name, type }) => [name, type]));
   return source.eventId.map((name) => {

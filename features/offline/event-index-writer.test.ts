@@ -10,6 +10,7 @@ import type { SourceSpec } from '../../domain/project/spec.ts';
 import { openEventIndex } from '../../platform/event-index.ts';
 import { FileBlobStore } from '../../platform/file-blob-store.ts';
 import { DuckDb, textSql } from './duckdb.ts';
+import { eventIdSql } from './event-id-sql.ts';
 import { indexLogFiles, mergeIndexFiles } from './event-index-writer.ts';
 
 let workDir: string;
@@ -49,7 +50,7 @@ function idOf(n: number): string {
 async function aLogFile(from: number, to: number): Promise<LogFile> {
   const path = join(workDir, `log-${files++}.parquet`);
   await duckdb.run(
-    `COPY (SELECT i AS event_at, i AS available_at, i AS ingest_seq, uuid() AS event_id, i AS "at" FROM range(${from}, ${to}) r(i)) TO ${textSql(path)} (FORMAT parquet)`,
+    `COPY (SELECT i AS event_at, i AS available_at, i AS ingest_seq, ${eventIdSql(SOURCE)} AS event_id, "at" FROM (SELECT i, i AS "at" FROM range(${from}, ${to}) r(i))) TO ${textSql(path)} (FORMAT parquet)`,
   );
   const bounds = { minEventAt: from, maxEventAt: to - 1, minAvailableAt: from, maxAvailableAt: to - 1 };
   return { blob: await blobs.putFile(path), rows: to - from, firstSeq: from, lastSeq: to - 1, ...bounds };

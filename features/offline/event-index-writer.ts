@@ -5,13 +5,9 @@ import { type EventIndexFile, FENCE_BYTES, ID_BYTES, PAGE_IDS } from '../../doma
 import type { LogFile } from '../../domain/features/log-file.ts';
 import type { SourceSpec } from '../../domain/project/spec.ts';
 import type { DuckDb } from './duckdb.ts';
-import { versionIdSql } from './event-id-sql.ts';
+import { storedVersionIdSql } from './event-id-sql.ts';
 import { logRelationSql } from './log-relation.ts';
 
-/** DuckDB gives ids as texts of about this many each, which it aggregates in memory. */
-const IDS_PER_TEXT = 4_096;
-/** Rows that are sorted at a time: about 400 MB in DuckDB. */
-const IDS_PER_PASS = 4_000_000;
 /** Read and written at a time, per file. */
 const CHUNK_BYTES = 1 << 20;
 
@@ -30,26 +26,15 @@ export interface IndexRequest {
 export async function indexLogFiles({ source, files, blobs, path, duckdb }: IndexRequest): Promise<EventIndexFile> {
   const paths = await Promise.all(files.map(({ blob }) => blobs.localPath(blob)));
   const rows = files.reduce((sum, file) => sum + file.rows, 0);
-  const ids = `SELECT replace(CAST(${versionIdSql(source, 'available_at')} AS VARCHAR), '-', '') AS id FROM ${logRelationSql(paths, source)}`;
-  return writeIndex(sortedIds(duckdb, ids, rows), path, blobs);
+  const ids = `SELECT ${storedVersionIdSql(source)} AS id FROM ${logRelationSql(paths, source)} ORDER BY id`;
+  return writeIndex(counted(duckdb.uuids(ids), rows), path, blobs);
 }
 
-async function* sortedIds(duckdb: DuckDb, ids: string, rows: number): AsyncGenerator<Buffer> {
-  const digits = (perPart: number): number => Math.ceil(Math.log(Math.max(1, rows / perPart)) / Math.log(16));
-  const [passDigits, textDigits] = [digits(IDS_PER_PASS), digits(IDS_PER_TEXT)];
+async function* counted(chunks: AsyncIterable<Buffer>, rows: number): AsyncGenerator<Buffer> {
   let read = 0;
-  for (let pass = 0; pass < 16 ** passDigits; pass++) {
-    const prefix = passDigits === 0 ? '' : pass.toString(16).padStart(passDigits, '0');
-    const texts = duckdb.values(
-      `SELECT string_agg(id, '' ORDER BY id) FROM (${ids}) WHERE starts_with(id, '${prefix}') GROUP BY left(id, ${textDigits}) ORDER BY left(id, ${textDigits})`,
-    );
-    for await (const { rows: count, columns } of texts) {
-      for (let i = 0; i < count; i++) {
-        const ids = Buffer.from(columns[0]![i] as string, 'hex');
-        read += ids.length / ID_BYTES;
-        yield ids;
-      }
-    }
+  for await (const chunk of chunks) {
+    read += chunk.length / ID_BYTES;
+    yield chunk;
   }
   // an index that lacks an id would let its row in twice
   if (read !== rows) throw new RangeError(`${read} ids came out of log files of ${rows} rows`);

@@ -2,6 +2,7 @@
  * Files and pushed events into the log of a source: checked, deduplicated, ordered, written once. The same input, sequence
  * start and existing log give the same bytes, so a batch that is run again names the same blobs.
  */
+import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,7 +16,7 @@ import { quoteIdentifier, type Row } from '../../domain/project/expression.ts';
 import type { SourceSpec } from '../../domain/project/spec.ts';
 import type { Micros } from '../../domain/time.ts';
 import type { DuckDb } from './duckdb.ts';
-import { versionIdSql } from './event-id-sql.ts';
+import { storedVersionIdSql } from './event-id-sql.ts';
 import { type InputFormat, openInput } from './ingest-input.ts';
 import { Session } from './ingest-session.ts';
 import { contractSql, literal, rowTextSql, SQL_TYPES } from './ingest-sql.ts';
@@ -25,7 +26,7 @@ import { writeLogFiles } from './log-writer.ts';
 export interface IngestInput {
   readonly source: SourceSpec;
   readonly input: { readonly path: string; readonly format: InputFormat };
-  /** Names the working files. */
+  /** In the names of working files. */
   readonly batchId: string;
   readonly firstSeq: number;
   /** Keys of the views over the source (`keysOfSource`): a tombstone needs one of them whole. */
@@ -78,9 +79,9 @@ export async function ingestFile(request: IngestInput): Promise<IngestResult> {
   const { source, input, batchId, firstSeq, blobs, workDir, duckdb, signal, onProgress } = request;
   refuseUnreadable(source);
   const session = await Session.open(duckdb, signal);
-  const pathStem = join(workDir, `${batchId}-log`);
-  const bufferedPath = join(workDir, `${batchId}-buffered.txt`);
-  const quarantinePath = join(workDir, `${batchId}-quarantine.parquet`);
+  const working = workingPath(workDir, batchId);
+  const bufferedPath = `${working}-buffered.txt`;
+  const quarantinePath = `${working}-quarantine.parquet`;
   try {
     onProgress?.({ step: 'checking', rows: 0 });
     const { relation, inputs, json, rowFaults } = await openInput(session, source, input);
@@ -103,7 +104,7 @@ export async function ingestFile(request: IngestInput): Promise<IngestResult> {
       sql:
         `SELECT event_at, available_at, CAST(${firstSeq} + row_number() OVER () - 1 AS BIGINT) AS ingest_seq, event_id, op, ${names} ` +
         `FROM (${accepted} ORDER BY ${order})`,
-      pathStem,
+      pathStem: `${working}-log`,
       blobs,
     });
     const quarantineFile = await writeQuarantine(session, source, quarantinePath, blobs);
@@ -154,7 +155,8 @@ export async function ingestBuffered(request: IngestBufferedInput): Promise<read
   const { source, rows, batchId, blobs, workDir, duckdb, signal } = request;
   refuseUnreadable(source);
   const session = await Session.open(duckdb, signal);
-  const linesPath = join(workDir, `${batchId}.jsonl`);
+  const working = workingPath(workDir, batchId);
+  const linesPath = `${working}.jsonl`;
   try {
     await pipeline(linesOf(source, rows), createWriteStream(linesPath));
     const types = [
@@ -167,7 +169,7 @@ export async function ingestBuffered(request: IngestBufferedInput): Promise<read
     ] as const;
     const columns = types.map(([name, type]) => `${literal(name)}: '${type}'`).join(', ');
     const sql = `SELECT * FROM read_ndjson(${literal(linesPath)}, columns = {${columns}}) ORDER BY available_at, ingest_seq`;
-    return await writeLogFiles(session, { sql, pathStem: join(workDir, `${batchId}-log`), blobs });
+    return await writeLogFiles(session, { sql, pathStem: `${working}-log`, blobs });
   } finally {
     await session.close([]);
     await rm(linesPath, { force: true });
@@ -187,6 +189,11 @@ async function* linesOf(source: SourceSpec, rows: IngestBufferedInput['rows']): 
     for (const { name } of source.columns) line[name] = row[name] ?? null;
     yield `${JSON.stringify(line)}\n`;
   }
+}
+
+/** Batches of one name may be at work at a time: of other sources, or a retry beside an attempt that is thought dead. */
+function workingPath(workDir: string, batchId: string): string {
+  return join(workDir, `${batchId}-${randomUUID()}`);
 }
 
 const STAGED = 'serin_staged';
@@ -267,7 +274,7 @@ async function losersSql(
       source.revisions === 'versions'
         ? ` WHERE available_at BETWEEN (SELECT min(available_at) FROM ${STAGED}) AND (SELECT max(available_at) FROM ${STAGED})`
         : '';
-    const stored = `SELECT ${versionIdSql(source, 'available_at')} FROM ${log}${stretch}`;
+    const stored = `SELECT ${storedVersionIdSql(source)} FROM ${log}${stretch}`;
     losers.push(`SELECT rowid AS rid FROM ${STAGED} WHERE "$version" IN (${stored})`);
   }
   if (buffered.length > 0) {
