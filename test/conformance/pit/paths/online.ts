@@ -24,7 +24,8 @@ import { dropAll } from '../../../../features/online/guarded-write.ts';
 import type { OnlineStore } from '../../../../features/online/online-store.ts';
 import { compileFeatureReader } from '../../../../features/reader/feature-reader.ts';
 import type { Path, PathName, ViewRead, WorldAnswer } from '../answer.ts';
-import type { World, WorldLabel, WorldSource } from '../case-specs.ts';
+import type { WorldSource } from '../case-sources.ts';
+import type { World, WorldLabel } from '../case-specs.ts';
 
 export function onlinePath(name: PathName, store: OnlineStore, close: () => Promise<void>): Path {
   let worlds = 0;
@@ -89,7 +90,9 @@ function eventsOf({ rows, identity }: WorldSource, foldTo: Instant | null): Push
     eventAt,
     availableAt,
     seq: seq + 1,
-    clockAt: typeof foldTo === 'number' ? foldTo + FOLD_LAG_MICROS : null,
+    // a clock that no number holds would be rounded, and the fold point might pass the question
+    clockAt:
+      typeof foldTo === 'number' && Number.isSafeInteger(foldTo + FOLD_LAG_MICROS) ? foldTo + FOLD_LAG_MICROS : null,
     row,
     eventId: identity === 'row_id' ? String(row['row']) : String(seq),
   }));
