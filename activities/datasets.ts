@@ -1,11 +1,21 @@
 import { activityInfo } from '@temporalio/activity';
 import { getLastSequence, listLogFiles } from '../db/ingest.ts';
 import { getProjectVersion } from '../db/projects.ts';
-import { putDataset } from '../db/runs.ts';
+import { type Dataset, getDataset, putDataset } from '../db/runs.ts';
+import type { DatasetDiff, RowExplanation } from '../domain/features/dataset-explanation.ts';
+import type { DatasetManifest } from '../domain/features/dataset-manifest.ts';
 import type { LogFile } from '../domain/features/log-file.ts';
 import type { DatasetCheckpoint } from '../features/offline/dataset-chunks.ts';
-import { buildDataset } from '../features/offline/dataset.ts';
-import type { BuildDatasetInput, BuildDatasetResult } from '../workflows/messages.ts';
+import { buildDataset, localLogs } from '../features/offline/dataset.ts';
+import { diffDatasets } from '../features/offline/dataset-diff.ts';
+import { explainRow, type OpenDataset } from '../features/offline/dataset-explanation.ts';
+import { DuckDb } from '../features/offline/duckdb.ts';
+import type {
+  BuildDatasetInput,
+  BuildDatasetResult,
+  DiffDatasetsInput,
+  ExplainRowInput,
+} from '../workflows/messages.ts';
 import { type Dependencies, duckdbSettings } from './dependencies.ts';
 import { withHeartbeat } from './heartbeat.ts';
 import { trainingOf } from './training-plan.ts';
@@ -75,5 +85,53 @@ export function createDatasetActivities({ db, blobs, config, now }: Dependencies
         };
       });
     },
+
+    /** Reads alone: nothing is left behind, so a retry is as good as the first attempt. */
+    async diffDatasets(input: DiffDatasetsInput): Promise<DatasetDiff> {
+      return withHeartbeat(async ({ signal }) => {
+        const [before, after] = await Promise.all([getDataset(db, input.before), getDataset(db, input.after)]);
+        // the later knowledge of a source holds the earlier one
+        const seqOf = ({ manifest }: Dataset, source: string): number => manifest.knowledgeCut.seq[source] ?? 0;
+        const sources = Object.keys(after.manifest.inputs);
+        const inputs = Object.fromEntries(
+          sources.map((source) => {
+            const { manifest } = seqOf(before, source) > seqOf(after, source) ? before : after;
+            return [source, manifest.inputs[source]!];
+          }),
+        );
+        const [a, b] = await Promise.all([openDataset(before, inputs), openDataset(after, inputs)]);
+        return withDuckDb(signal, (duckdb) => diffDatasets(duckdb, a, b));
+      });
+    },
+
+    /** Reads alone, as `diffDatasets`. */
+    async explainRow({ dataset: digest, row }: ExplainRowInput): Promise<RowExplanation> {
+      return withHeartbeat(async ({ signal }) => {
+        const dataset = await getDataset(db, digest);
+        const opened = await openDataset(dataset, dataset.manifest.inputs);
+        return withDuckDb(signal, (duckdb) => explainRow(duckdb, opened, row));
+      });
+    },
   };
+
+  async function openDataset(
+    { digest, project, manifest }: Dataset,
+    inputs: DatasetManifest['inputs'],
+  ): Promise<OpenDataset> {
+    const { spec } = await getProjectVersion(db, project, manifest.projectDigest);
+    const logs = await localLogs(inputs, blobs);
+    return { digest, manifest, project: spec, path: await blobs.localPath(manifest.file), logs };
+  }
+
+  async function withDuckDb<T>(signal: AbortSignal, work: (duckdb: DuckDb) => Promise<T>): Promise<T> {
+    const duckdb = await DuckDb.open(duckdbSettings(config));
+    const interrupt = (): void => duckdb.interrupt();
+    signal.addEventListener('abort', interrupt);
+    try {
+      return await work(duckdb);
+    } finally {
+      signal.removeEventListener('abort', interrupt);
+      duckdb.close();
+    }
+  }
 }

@@ -25,6 +25,8 @@ import {
   type CommandResult,
   commandUpdates,
   type CompactLogInput,
+  type DiffDatasetsInput,
+  type ExplainRowInput,
   type IngestSourceInput,
   type MaterializeFeaturesInput,
   type ModelLifecycleInput,
@@ -42,6 +44,8 @@ export interface WorkflowInputs {
   readonly compactLog: CompactLogInput;
   readonly materializeFeatures: MaterializeFeaturesInput;
   readonly buildDataset: BuildDatasetInput;
+  readonly diffDatasets: DiffDatasetsInput;
+  readonly explainRow: ExplainRowInput;
   readonly trainModel: TrainModelInput;
   readonly modelLifecycle: ModelLifecycleInput;
   readonly rolloutModel: RolloutModelInput;

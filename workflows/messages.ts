@@ -85,6 +85,20 @@ export interface BuildDatasetResult {
   readonly leakageFindings: number;
 }
 
+// ---- diffDatasets, explainRow -------------------------------------------------------------------------------------------
+
+/** Whole digests. */
+export interface DiffDatasetsInput {
+  readonly before: string;
+  readonly after: string;
+}
+
+export interface ExplainRowInput {
+  readonly dataset: string;
+  /** Its `row_id`. */
+  readonly row: number;
+}
+
 // ---- trainModel ---------------------------------------------------------------------------------------------------------
 
 export interface TrainModelInput {

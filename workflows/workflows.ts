@@ -2,6 +2,7 @@
 export { buildDataset } from './build-dataset.ts';
 export { compactLog } from './compact-log.ts';
 export { ingestSource } from './ingest-source.ts';
+export { diffDatasets, explainRow } from './inspect-dataset.ts';
 export { materializeFeatures } from './materialize-features.ts';
 export { modelLifecycle } from './model-lifecycle.ts';
 export { monitorModel } from './monitor-model.ts';

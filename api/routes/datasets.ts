@@ -63,6 +63,76 @@ export function registerDatasetRoutes(api: Api, context: ApiContext): void {
   );
 
   api.post(
+    '/datasets/:digest/diffs',
+    {
+      config: may.make,
+      schema: {
+        tags: ['datasets'],
+        summary: 'How a dataset differs from an earlier one of the same plan, and by which events',
+        params: Type.Object({ digest: Digest }),
+        querystring: Waiting,
+        body: Body({ before: Digest }, { examples: [{ before: '9f86d081' }] }),
+        response: operationAnswers(['DATASET_NOT_FOUND', 'INPUT_INVALID']),
+      },
+    },
+    async (request, reply) => {
+      const before = (await getDataset(db, request.body.before)).digest;
+      const { digest: after, model } = await getDataset(db, request.params.digest);
+      return startOperation(
+        context,
+        request,
+        reply,
+        {
+          type: 'diffDatasets',
+          // datasets do not change: the same question has the same answer
+          workflowId: `dataset-diff/${before}/${after}`,
+          input: { before, after },
+          summary: `datasets ${before.slice(0, 12)} and ${after.slice(0, 12)}`,
+          model,
+          again: 'afterFailure',
+        },
+        request.query,
+      );
+    },
+  );
+
+  api.post(
+    '/datasets/:digest/explanations',
+    {
+      config: may.make,
+      schema: {
+        tags: ['datasets'],
+        summary: 'The events behind each value of one row',
+        params: Type.Object({ digest: Digest }),
+        querystring: Waiting,
+        body: Body(
+          { row: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'its row_id' }) },
+          { examples: [{ row: 41_207 }] },
+        ),
+        response: operationAnswers(['DATASET_NOT_FOUND', 'INPUT_INVALID']),
+      },
+    },
+    async (request, reply) => {
+      const { digest: dataset, model } = await getDataset(db, request.params.digest);
+      const { row } = request.body;
+      return startOperation(
+        context,
+        request,
+        reply,
+        {
+          type: 'explainRow',
+          workflowId: `dataset-row/${dataset}/${row}`,
+          input: { dataset, row },
+          summary: `row ${row} of dataset ${dataset.slice(0, 12)}`,
+          model,
+          again: 'afterFailure',
+        },
+        request.query,
+      );
+    },
+  );
+
+  api.post(
     '/models/:model/datasets',
     {
       config: may.make,

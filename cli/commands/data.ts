@@ -7,6 +7,7 @@ import { followOperation } from '../follow-operation.ts';
 import { fields, instant, print, table } from '../output.ts';
 import { readRows } from '../read-rows.ts';
 import type { CliContext } from '../run-cli.ts';
+import { registerInspection } from './dataset-inspection.ts';
 import { type GlobalOptions, openSession } from '../session.ts';
 
 interface Waits extends GlobalOptions {
@@ -28,7 +29,8 @@ const FORMATS: Readonly<Record<string, string>> = {
   '.ndjson': 'jsonl',
 };
 
-export function register(program: Command, { action }: CliContext): void {
+export function register(program: Command, context: CliContext): void {
+  const { action } = context;
   program
     .command('apply')
     .argument('<file>', 'the project: a TypeScript or JavaScript module with a default export')
@@ -236,6 +238,7 @@ export function register(program: Command, { action }: CliContext): void {
     );
 
   const dataset = program.command('dataset').description('point-in-time datasets');
+  registerInspection(dataset, context);
   dataset
     .command('build')
     .argument('<model>')

@@ -41,7 +41,7 @@ export async function openLog(
   { logs, knowledgeCut }: Pick<DatasetJob, 'logs' | 'knowledgeCut'>,
 ): Promise<void> {
   await duckdb.run(
-    `CREATE VIEW ${logName(source.name)} AS SELECT * FROM ${logRelationSql(logs[source.name]!.paths, source)} WHERE ingest_seq <= ${knowledgeCut.seq[source.name]}`,
+    `CREATE OR REPLACE VIEW ${logName(source.name)} AS SELECT * FROM ${logRelationSql(logs[source.name]!.paths, source)} WHERE ingest_seq <= ${knowledgeCut.seq[source.name]}`,
   );
 }
 
@@ -114,7 +114,9 @@ export async function writeSpine(
     COPY (
       SELECT ROW_NUMBER() OVER (ORDER BY as_of, row_id) - 1 AS idx, * FROM (
         SELECT "candidate row_id" AS row_id, "candidate as_of" AS as_of, "candidate split" AS split
-          ${rowColumns(definitions, cut).map((column) => `, ${column}`).join('')}
+          ${rowColumns(definitions, cut)
+            .map((column) => `, ${column}`)
+            .join('')}
         FROM ${SPINE_EVENTS} JOIN (
           SELECT row_id AS "candidate row_id", as_of AS "candidate as_of", split AS "candidate split" FROM candidate
           WHERE CASE split WHEN 'TEST' THEN ${testSample} ELSE ${trainSample} END

@@ -88,7 +88,9 @@ function historyOf(
   if (key.includes(null)) return null;
   const history = createHistory(plan);
   const isHere = (row: WorldRow): boolean => plan.keyColumns.every((name, part) => row[name] === key[part]);
-  const places = new Set(rows.filter((row) => operationOf(source, row) !== 2 && isHere(row)).map((row) => identityOf(source, row)));
+  const places = new Set(
+    rows.filter((row) => operationOf(source, row) !== 2 && isHere(row)).map((row) => identityOf(source, row)),
+  );
   let facts = 0;
   rows.forEach((row, i) => {
     const operation = operationOf(source, row);
@@ -104,19 +106,29 @@ function historyOf(
   return facts === 0 ? null : history;
 }
 
-function kernelRow(project: ProjectSpec, world: World, row: Record<string, ScalarValue>): Record<string, number | null> {
+function kernelRow(
+  project: ProjectSpec,
+  world: World,
+  row: Record<string, ScalarValue>,
+): Record<string, number | null> {
   const set = project.featureSets[0]!;
   const values: Record<string, number | null> = {};
   for (const use of set.views) {
     const view = project.views.find(({ name }) => `${name}@1` === use.view)! as FeatureViewSpec;
     const source = SOURCES.find(({ name }) => name === view.source)!;
-    const plan = compileHistoryView(view, source, project.entities.find(({ name }) => name === view.entity)!);
+    const plan = compileHistoryView(
+      view,
+      source,
+      project.entities.find(({ name }) => name === view.entity)!,
+    );
     const key = use.key.map((field) => row[field] as string | null);
     const history = historyOf(plan, source, world[source.name as keyof World], key);
     const read = readHistory(plan, history, row['as_of'] as number);
     for (const feature of set.features) {
       if (feature.kind !== 'view' || feature.alias !== use.alias) continue;
-      const output = plan.outputs.findIndex((each) => each.feature === feature.feature && each.window === feature.window);
+      const output = plan.outputs.findIndex(
+        (each) => each.feature === feature.feature && each.window === feature.window,
+      );
       const value = vectorNumber(read.values[output]!);
       values[feature.name] = Number.isNaN(value) ? null : value;
     }
@@ -145,26 +157,32 @@ test.each([1, 2, 3, 4])(
     for (const row of rows) {
       const visit = world.visits[(row['row_id'] as number) - 1]!;
       const known = Math.max(visit['at'] as number, visit['known'] as number) <= CUT;
-      expect([row['label_status'], row['label']]).toEqual(known ? ['VALUE', Number(visit['bought'])] : ['IMMATURE', null]);
+      expect([row['label_status'], row['label']]).toEqual(
+        known ? ['VALUE', Number(visit['bought'])] : ['IMMATURE', null],
+      );
     }
   },
 );
 
-test('neither chunks nor threads nor memory change a byte, and no intermediate file stays', { timeout: 120_000 }, async () => {
-  const [duckdb, blobs] = [await aDuckDb(), new FolderOfBlobs()];
-  const logs = await writeWorld(duckdb, blobs, randomWorld(77, { rows: 300 }));
-  const before = blobs.size;
-  const whole = await buildDataset(await aBuild(blobs, logs));
-  for (const [events, questions, threads] of [
-    [100, 1000, 1],
-    [1000, 150, 2],
-    [100, 90, 3],
-  ] as const) {
-    const cut = await buildDataset(await aBuild(blobs, logs, { threads, chunkSize: { events, questions } }));
-    expect(cut.manifestRef).toEqual(whole.manifestRef);
-  }
-  expect(blobs.size - before).toBe(2);
-});
+test(
+  'neither chunks nor threads nor memory change a byte, and no intermediate file stays',
+  { timeout: 120_000 },
+  async () => {
+    const [duckdb, blobs] = [await aDuckDb(), new FolderOfBlobs()];
+    const logs = await writeWorld(duckdb, blobs, randomWorld(77, { rows: 300 }));
+    const before = blobs.size;
+    const whole = await buildDataset(await aBuild(blobs, logs));
+    for (const [events, questions, threads] of [
+      [100, 1000, 1],
+      [1000, 150, 2],
+      [100, 90, 3],
+    ] as const) {
+      const cut = await buildDataset(await aBuild(blobs, logs, { threads, chunkSize: { events, questions } }));
+      expect(cut.manifestRef).toEqual(whole.manifestRef);
+    }
+    expect(blobs.size - before).toBe(2);
+  },
+);
 
 test('a build that was cut off goes on with the chunks that are done', { timeout: 120_000 }, async () => {
   const [duckdb, blobs] = [await aDuckDb(), new FolderOfBlobs()];
@@ -208,87 +226,107 @@ test('a build that was cut off goes on with the chunks that are done', { timeout
 /** The same store: chunks that are gone are made again. */
 const withLogs = (blobs: FolderOfBlobs): Promise<FolderOfBlobs> => Promise.resolve(blobs);
 
-test('what arrives later, of whatever past, and compaction leave a dataset as it was', { timeout: 120_000 }, async () => {
-  const [duckdb, blobs, world] = [await aDuckDb(), new FolderOfBlobs(), randomWorld(9)];
-  const logs = await writeWorld(duckdb, blobs, world);
-  const seq = { orders: world.orders.length, quotes: world.quotes.length, visits: world.visits.length };
-  const knowledgeCut = { at: CUT, seq };
-  const before = await buildDataset(await aBuild(blobs, logs, { knowledgeCut }));
+test(
+  'what arrives later, of whatever past, and compaction leave a dataset as it was',
+  { timeout: 120_000 },
+  async () => {
+    const [duckdb, blobs, world] = [await aDuckDb(), new FolderOfBlobs(), randomWorld(9)];
+    const logs = await writeWorld(duckdb, blobs, world);
+    const seq = { orders: world.orders.length, quotes: world.quotes.length, visits: world.visits.length };
+    const knowledgeCut = { at: CUT, seq };
+    const before = await buildDataset(await aBuild(blobs, logs, { knowledgeCut }));
 
-  // corrections, cancellations and tombstones of known rows, known at times long past
-  const late = randomWorld(10);
-  const withLate: Record<string, LogFile[]> = {};
-  for (const source of SOURCES) {
-    const rows = late[source.name as keyof World];
-    withLate[source.name] = [
-      ...logs[source.name]!,
-      await writeLog(duckdb, blobs, source, rows, seq[source.name as keyof World] + 1),
-    ];
-  }
-  const again = await buildDataset(await aBuild(blobs, withLate, { knowledgeCut }));
-  expect(again.manifestRef).toEqual(before.manifestRef);
+    // corrections, cancellations and tombstones of known rows, known at times long past
+    const late = randomWorld(10);
+    const withLate: Record<string, LogFile[]> = {};
+    for (const source of SOURCES) {
+      const rows = late[source.name as keyof World];
+      withLate[source.name] = [
+        ...logs[source.name]!,
+        await writeLog(duckdb, blobs, source, rows, seq[source.name as keyof World] + 1),
+      ];
+    }
+    const again = await buildDataset(await aBuild(blobs, withLate, { knowledgeCut }));
+    expect(again.manifestRef).toEqual(before.manifestRef);
 
-  const compacted: Record<string, LogFile[]> = {};
-  for (const source of SOURCES) {
-    compacted[source.name] = [
-      await writeLog(duckdb, blobs, source, [...world[source.name as keyof World], ...late[source.name as keyof World]], 1),
-    ];
-  }
-  const after = await buildDataset(await aBuild(blobs, compacted, { knowledgeCut }));
-  expect(after.manifest.file).toEqual(before.manifest.file);
+    const compacted: Record<string, LogFile[]> = {};
+    for (const source of SOURCES) {
+      compacted[source.name] = [
+        await writeLog(
+          duckdb,
+          blobs,
+          source,
+          [...world[source.name as keyof World], ...late[source.name as keyof World]],
+          1,
+        ),
+      ];
+    }
+    const after = await buildDataset(await aBuild(blobs, compacted, { knowledgeCut }));
+    expect(after.manifest.file).toEqual(before.manifest.file);
 
-  const now = await buildDataset(await aBuild(blobs, withLate));
-  expect(now.manifest.file).not.toEqual(before.manifest.file);
-});
+    const now = await buildDataset(await aBuild(blobs, withLate));
+    expect(now.manifest.file).not.toEqual(before.manifest.file);
+  },
+);
 
-test.each(
-  [11, 12].map((seed) => [seed, seed % 2 === 0 ? ('any' as const) : ('sum' as const)] as const),
-)('world %i: labels over a window (%s) are those of the kernel, row by row', { timeout: 120_000 }, async (seed, fn) => {
-  const [duckdb, blobs, world] = [await aDuckDb(), new FolderOfBlobs(), randomWorld(seed, { rows: 160 })];
-  const label: LabelSpec = { ...AGAIN, window: { ...AGAIN.window!, fn, earlyPositive: seed % 4 !== 0 } };
-  const project = shopProject({ label });
-  const input = await aBuild(blobs, await writeWorld(duckdb, blobs, world), {
-    project,
-    split: { ...SPLIT, embargoMicros: 1, group: 'customer' },
-    chunkSize: { events: 80, questions: 1000 },
-  });
-  const { manifest } = await buildDataset(input);
-  const rows = await rowsOf(duckdb, blobs, manifest);
-  const { plan, source, censorSource } = labelDefinitions(datasetDefinitions(project, 'shop', 'inputs@1'));
-  const expected = rows.map((row) => {
-    const events = historyOf(plan.events, source, world.orders, [row['customer'] as string | null]);
-    const censors = historyOf(plan.censors!, censorSource!, world.quotes, [row['home'] as string | null]);
-    const read = readLabel(
-      plan,
-      knownEvents(plan.events, events, CUT),
-      knownEvents(plan.censors!, censors, CUT),
-      row['as_of'] as number,
-      CUT,
-    );
-    const value = vectorNumber(read.value);
-    return [row['row_id'], read.status, Number.isNaN(value) ? null : value];
-  });
-  expect(rows.map((row) => [row['row_id'], row['label_status'], row['label']])).toEqual(expected);
-  const statuses = new Set(rows.map((row) => row['label_status']));
-  for (const status of fn === 'any' ? ['POSITIVE', 'NEGATIVE', 'CENSORED', 'IMMATURE'] : ['VALUE', 'CENSORED'])
-    expect(statuses).toContain(status);
+test.each([11, 12].map((seed) => [seed, seed % 2 === 0 ? ('any' as const) : ('sum' as const)] as const))(
+  'world %i: labels over a window (%s) are those of the kernel, row by row',
+  { timeout: 120_000 },
+  async (seed, fn) => {
+    const [duckdb, blobs, world] = [await aDuckDb(), new FolderOfBlobs(), randomWorld(seed, { rows: 160 })];
+    const label: LabelSpec = { ...AGAIN, window: { ...AGAIN.window!, fn, earlyPositive: seed % 4 !== 0 } };
+    const project = shopProject({ label });
+    const input = await aBuild(blobs, await writeWorld(duckdb, blobs, world), {
+      project,
+      split: { ...SPLIT, embargoMicros: 1, group: 'customer' },
+      chunkSize: { events: 80, questions: 1000 },
+    });
+    const { manifest } = await buildDataset(input);
+    const rows = await rowsOf(duckdb, blobs, manifest);
+    const { plan, source, censorSource } = labelDefinitions(datasetDefinitions(project, 'shop', 'inputs@1'));
+    const expected = rows.map((row) => {
+      const events = historyOf(plan.events, source, world.orders, [row['customer'] as string | null]);
+      const censors = historyOf(plan.censors!, censorSource!, world.quotes, [row['home'] as string | null]);
+      const read = readLabel(
+        plan,
+        knownEvents(plan.events, events, CUT),
+        knownEvents(plan.censors!, censors, CUT),
+        row['as_of'] as number,
+        CUT,
+      );
+      const value = vectorNumber(read.value);
+      return [row['row_id'], read.status, Number.isNaN(value) ? null : value];
+    });
+    expect(rows.map((row) => [row['row_id'], row['label_status'], row['label']])).toEqual(expected);
+    const statuses = new Set(rows.map((row) => row['label_status']));
+    for (const status of fn === 'any' ? ['POSITIVE', 'NEGATIVE', 'CENSORED', 'IMMATURE'] : ['VALUE', 'CENSORED'])
+      expect(statuses).toContain(status);
 
-  // t + gap + horizon + delay > testFrom is purged; after the test range its labels' reach and the embargo are left out
-  const tested = new Set(rows.filter((row) => row['split'] === 'TEST').map((row) => row['customer']));
-  const parts = rows.map((row) => {
-    const at = row['as_of'] as number;
-    const grouped = row['customer'] !== null && tested.has(row['customer']!) ? 'GROUP_PURGED' : 'TRAIN';
-    if (at < 30) return at + 1 + 6 + 2 > 30 ? 'PURGED' : grouped;
-    if (at < 45) return 'TEST';
-    return at < 45 + 7 ? 'PURGED' : at < 45 + 8 ? 'EMBARGOED' : grouped;
-  });
-  expect(rows.map((row) => row['split'])).toEqual(parts);
-  expect(Object.values(manifest.splits).reduce((sum, counts) => sum + counts.rows, 0)).toBe(rows.length);
-});
+    // t + gap + horizon + delay > testFrom is purged; after the test range its labels' reach and the embargo are left out
+    const tested = new Set(rows.filter((row) => row['split'] === 'TEST').map((row) => row['customer']));
+    const parts = rows.map((row) => {
+      const at = row['as_of'] as number;
+      const grouped = row['customer'] !== null && tested.has(row['customer']!) ? 'GROUP_PURGED' : 'TRAIN';
+      if (at < 30) return at + 1 + 6 + 2 > 30 ? 'PURGED' : grouped;
+      if (at < 45) return 'TEST';
+      return at < 45 + 7 ? 'PURGED' : at < 45 + 8 ? 'EMBARGOED' : grouped;
+    });
+    expect(rows.map((row) => row['split'])).toEqual(parts);
+    expect(Object.values(manifest.splits).reduce((sum, counts) => sum + counts.rows, 0)).toBe(rows.length);
+  },
+);
 
 test('a corrected event of the spine is one row, under the number it came with', async () => {
   const [duckdb, blobs] = [await aDuckDb(), new FolderOfBlobs()];
-  const order = (rest: WorldRow): WorldRow => ({ at: 5, known: 5, id: 'o', customer: 'a', store: 's', amount: 1, ...rest });
+  const order = (rest: WorldRow): WorldRow => ({
+    at: 5,
+    known: 5,
+    id: 'o',
+    customer: 'a',
+    store: 's',
+    amount: 1,
+    ...rest,
+  });
   const world: World = {
     ...randomWorld(3),
     orders: [

@@ -245,7 +245,8 @@ function inputFiles(
   return inputs;
 }
 
-async function localLogs(
+/** The files of each source's log on this machine. */
+export async function localLogs(
   inputs: Readonly<Record<string, readonly LogFile[]>>,
   blobs: BlobStore,
 ): Promise<Record<string, SourceLog>> {

@@ -2,7 +2,15 @@
 import { columnsOf, type ColumnType, quoteIdentifier as quote } from '../../domain/project/expression.ts';
 import type { FeatureViewSpec, SourceSpec } from '../../domain/project/spec.ts';
 import type { Datum, Fact, FactKind } from '../history/fact.ts';
-import { addFact, createHistory, factOf, foldHistory, type KeyHistory, readHistory, resetHistory } from '../history/history.ts';
+import {
+  addFact,
+  createHistory,
+  factOf,
+  foldHistory,
+  type KeyHistory,
+  readHistory,
+  resetHistory,
+} from '../history/history.ts';
 import { type Instant, minus, toInstant } from '../history/instant.ts';
 import type { HistoryPlan } from '../history/plan.ts';
 import { vectorNumber } from '../history/vector-number.ts';
@@ -118,7 +126,7 @@ interface ColumnRead {
 }
 
 /** Columns of the source that the view's expressions read. */
-export function columnsRead(view: FeatureViewSpec, source: SourceSpec): ColumnRead[] {
+export function columnsRead(view: Pick<FeatureViewSpec, 'features'>, source: SourceSpec): ColumnRead[] {
   const names = new Set<string>();
   for (const { of, where, by } of view.features) for (const each of [of, where, by]) if (each) columnsOf(each, names);
   return source.columns.filter(({ name }) => names.has(name)).map(({ name, type }) => ({ name, type }));
@@ -174,9 +182,10 @@ function factsSql(
   { knownUntil, visibleUntil, eventAfter }: FactReach,
 ): string {
   const names = keyColumnNames(plan.keyParts);
-  const same = logKeySql(plan.keyColumns.map((column) => quote(column)), plan.keyParts).map(
-    (sql, part) => `${sql} = "key part ${part}"`,
-  );
+  const same = logKeySql(
+    plan.keyColumns.map((column) => quote(column)),
+    plan.keyParts,
+  ).map((sql, part) => `${sql} = "key part ${part}"`);
   const key = `(SELECT id AS "key id", ${names.map((name, part) => `${name} AS "key part ${part}"`).join(', ')} FROM key)`;
   const log = logName(plan.source);
   // the columns have names that none of the log's can be in the way of
@@ -212,4 +221,3 @@ function factsSql(
       UNION ALL BY NAME SELECT * FROM keyed WHERE op = 2 AND "key id" IS NOT NULL
     ) ${order}`;
 }
-

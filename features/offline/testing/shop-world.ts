@@ -87,7 +87,12 @@ const window = (name: string, lengthMicros: number | null, rest: Partial<WindowS
   ...rest,
 });
 
-const feature = (name: string, fn: AggregateSpec['fn'], of: string | null, rest: Partial<AggregateSpec> = {}): AggregateSpec => ({
+const feature = (
+  name: string,
+  fn: AggregateSpec['fn'],
+  of: string | null,
+  rest: Partial<AggregateSpec> = {},
+): AggregateSpec => ({
   name,
   fn,
   of: of === null ? null : column(of),
@@ -98,7 +103,12 @@ const feature = (name: string, fn: AggregateSpec['fn'], of: string | null, rest:
   ...rest,
 });
 
-const view = (name: string, of: SourceSpec, key: readonly string[], rest: Partial<FeatureViewSpec>): FeatureViewSpec => ({
+const view = (
+  name: string,
+  of: SourceSpec,
+  key: readonly string[],
+  rest: Partial<FeatureViewSpec>,
+): FeatureViewSpec => ({
   name,
   version: 1,
   entity: key.length === 0 ? 'everything' : 'one',
@@ -134,7 +144,9 @@ export const VIEWS: readonly FeatureViewSpec[] = [
       feature('minutes', 'mean', 'minutes'),
     ],
   }),
-  view('all_orders', ORDERS, [], { features: [feature('orders', 'count', null), feature('kinds', 'count_distinct', 'amount')] }),
+  view('all_orders', ORDERS, [], {
+    features: [feature('orders', 'count', null), feature('kinds', 'count_distinct', 'amount')],
+  }),
 ];
 
 const USES: readonly ViewUse[] = [
@@ -149,15 +161,13 @@ const USES: readonly ViewUse[] = [
 export const FEATURES: readonly FeatureSpec[] = [
   ...USES.flatMap(({ alias, view: id }) =>
     VIEWS.find(({ name }) => `${name}@1` === id)!.features.flatMap(({ name, windows }) =>
-      (windows.length === 0 ? [null] : windows.map((each) => each.name)).map(
-        (of): FeatureSpec => ({
-          kind: 'view',
-          name: `${alias}__${name}${of === null ? '' : `__${of}`}`,
-          alias,
-          feature: name,
-          window: of,
-        }),
-      ),
+      (windows.length === 0 ? [null] : windows.map((each) => each.name)).map((of): FeatureSpec => ({
+        kind: 'view',
+        name: `${alias}__${name}${of === null ? '' : `__${of}`}`,
+        alias,
+        feature: name,
+        window: of,
+      })),
     ),
   ),
   {
@@ -296,7 +306,9 @@ export function operationOf({ operation }: SourceSpec, row: WorldRow): 0 | 1 | 2
 }
 
 export function identityOf({ eventId }: SourceSpec, row: WorldRow): string {
-  return createHash('md5').update(JSON.stringify(eventId.map((name) => row[name] ?? null))).digest('hex');
+  return createHash('md5')
+    .update(JSON.stringify(eventId.map((name) => row[name] ?? null)))
+    .digest('hex');
 }
 
 /** Writes rows as one file of a source's log, numbered from `firstSeq`. */

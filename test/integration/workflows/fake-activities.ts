@@ -32,6 +32,25 @@ export function fakeActivities(overrides: Partial<Activities> = {}, onCall?: (ca
       Promise.resolve({ viewId: view, keys: 1, events: upToSeq, appliedSeq: upToSeq }),
     buildDataset: () =>
       Promise.resolve({ digest: 'sha256-of-the-dataset', rows: 10, trainRows: 7, testRows: 3, leakageFindings: 0 }),
+    diffDatasets: ({ before, after }) =>
+      Promise.resolve({
+        before: { digest: before, rows: 1, knowledgeCut: { at: 0, seq: {} } },
+        after: { digest: after, rows: 1, knowledgeCut: { at: 0, seq: {} } },
+        common: 1,
+        added: { rows: 0, samples: [] },
+        removed: { rows: 0, samples: [] },
+        columns: [],
+      }),
+    explainRow: ({ dataset, row }) =>
+      Promise.resolve({
+        dataset,
+        row,
+        asOf: 0,
+        split: 'TRAIN',
+        request: {},
+        label: { name: 'late', value: 1, status: 'VALUE', events: [] },
+        features: [],
+      }),
     openRun: ({ model, training, key }) =>
       Promise.resolve({
         runId: `${model}-${training}-${key}`,
