@@ -321,7 +321,7 @@ test('the row of a feature set is a type: its names, its values, and where they 
     readonly me__last_items: number | bigint;
     readonly me__is_express: boolean | null;
     readonly shop__orders__1h: number;
-    readonly relative: number | bigint | null;
+    readonly relative: number | null;
     readonly is_new: boolean | null;
     readonly seen_today: boolean | null;
     readonly express_often: boolean | null;
@@ -330,6 +330,28 @@ test('the row of a feature set is a type: its names, its values, and where they 
   const inSpec = orderFeatures.spec.features.map(({ name }) => name);
   expect(names.every((name) => inSpec.includes(name))).toBe(true);
   expect(inSpec).toHaveLength(13);
+});
+
+test('a set without derived features has the features of its views, one without views its derived ones', () => {
+  const plain = featureSet('plain', {
+    version: 1,
+    description: '',
+    request: {},
+    views: { shop: shopOrders.as({}).pick({ orders: ['1h'] }) },
+  });
+  expectTypeOf<FeatureRow<typeof plain>>().toEqualTypeOf<{ readonly shop__orders__1h: number }>();
+  const asked = featureSet('asked', {
+    version: 1,
+    description: '',
+    request: { basket: column.f64() },
+    views: {},
+    derived: { log_basket: (row) => row.request.basket.ln1p() },
+  });
+  expectTypeOf<FeatureRow<typeof asked>>().toEqualTypeOf<{ readonly log_basket: number | null }>();
+  expect([...plain.spec.features, ...asked.spec.features].map(({ name }) => name)).toEqual([
+    'shop__orders__1h',
+    'log_basket',
+  ]);
 });
 
 test('a feature in an expression is a term of its own type', () => {

@@ -56,7 +56,7 @@ test('the row of its feature set is a type', () => {
     readonly network__mean_delay__1h: number | null;
     readonly worse_than_yesterday: boolean | null;
     readonly silent: boolean | null;
-    readonly load: number | bigint | null;
+    readonly load: number | null;
   }>();
   expect(live.featureSets[0]!.features).toHaveLength(13);
 });

@@ -4,7 +4,15 @@ import { outputType } from '../output-type.ts';
 import type { FeatureSetSpec, FeatureSpec, ViewUse } from '../spec.ts';
 import { versioned } from '../spec.ts';
 import { type Columns, type RowOf, termsOf } from './source.ts';
-import { columnTerm, type Condition, type Instant, type Numeric, type Term, type TermOf } from './terms.ts';
+import {
+  columnTerm,
+  type Condition,
+  type Instant,
+  type Numeric,
+  type Term,
+  type TermOf,
+  type ValueOf,
+} from './terms.ts';
 import type { FeatureView, Kind, OutputType, PickedView } from './view.ts';
 
 type FieldKinds<R extends Columns> = { readonly [Field in keyof R]: Kind<R[Field]['type']> };
@@ -52,7 +60,11 @@ type NamedInView<Alias extends string, Outputs> = {
 
 type DerivedTerms = Readonly<Record<string, unknown>>;
 
-type DerivedValue<F> = F extends (row: never) => Condition ? boolean | null : number | bigint | null;
+type DerivedValue<F> = F extends (row: never) => Condition
+  ? boolean | null
+  : F extends (row: never) => Numeric<infer T>
+    ? ValueOf<T> | null
+    : never;
 
 type RowValues<V extends Views, F extends DerivedTerms> = {
   readonly [Entry in NamedValues<V> as Entry[0]]: Entry[1];
