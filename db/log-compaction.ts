@@ -64,13 +64,3 @@ export async function listRetiredFiles(db: Db, source: string): Promise<LogFile[
     .execute();
   return rows.map((row) => row.file);
 }
-
-/** Sources with their number of files, where that is more than `atLeast`. */
-export async function countLogFiles(db: Db, source: string): Promise<number> {
-  const row = await db
-    .selectFrom('log_file')
-    .select((eb) => eb.fn.countAll<number>().as('files'))
-    .where('source', '=', source)
-    .executeTakeFirstOrThrow();
-  return Number(row.files);
-}

@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { BlobRef } from '../../domain/blob.ts';
-import { createEventIdentity, createRowContract, eventIdOfDigest } from '../../domain/features/row-contract.ts';
+import { OPERATIONS } from '../../domain/features/log-file.ts';
+import {
+  createEventIdentity,
+  createRowContract,
+  createVersionIdentity,
+  eventIdOfDigest,
+} from '../../domain/features/row-contract.ts';
 import type { SourceSpec } from '../../domain/project/spec.ts';
 import { FileBlobStore } from '../../platform/file-blob-store.ts';
 import { DuckDb, textSql } from './duckdb.ts';
@@ -323,6 +329,59 @@ describe('the contract in SQL', () => {
     origin: value(fc.string({ unit: 'grapheme', maxLength: 6 })),
     diverted: value(fc.boolean()),
   });
+
+  test('lets removals lack what the row contract lets them lack, and tells the same rows apart', async () => {
+    const source = aSource({
+      zone: 'UTC',
+      revisions: 'versions',
+      operation: { column: 'origin', retract: 'retract', tombstone: 'end' },
+      eventId: ['date'],
+      availableAt: { op: 'column', name: 'date' },
+    });
+    const keys = [['diverted'], ['delay', 'distance']];
+    const contract = createRowContract(source, keys);
+    const versionOf = createVersionIdentity(source);
+    const rows = fc.record({
+      date: fc.constantFrom('2001-01-01T00:00:00Z', '2001-01-02T00:00:00Z', null),
+      delay: fc.constantFrom(1, 2, null, undefined, 'text'),
+      distance: fc.constantFrom(1, 2, null, undefined),
+      origin: fc.constantFrom('retract', 'end', 'SFO', null, true),
+      diverted: fc.constantFrom(true, null, undefined),
+    });
+    const batches = fc
+      .array(rows, { maxLength: 40 })
+      .map((batch) => [aFlight({ date: '1999-01-01T00:00:00Z', diverted: true }), ...batch]);
+    await fc.assert(
+      fc.asyncProperty(batches, async (batch) => {
+        const sent = batch.map((event) => JSON.parse(JSON.stringify(event)) as Record<string, unknown>);
+        const result = await ingestLines(sent, { source, keys });
+        const checks = sent.map((event) => contract.check(event));
+        const refused = checks.flatMap((check, i) =>
+          check.ok
+            ? []
+            : [{ row: i + 1, reasons: check.reasons.map(({ code, column }) => `${code} ${column ?? 'row'}`) }],
+        );
+        const quarantined = await quarantineOf(result);
+        expect(quarantined.filter(({ reasons }) => reasons[0] !== 'DUPLICATE row')).toEqual(refused);
+        const accepted = new Map<string, object>();
+        for (const check of checks) {
+          if (!check.ok) continue;
+          const { row, eventAt, availableAt, operation } = check;
+          const version = versionOf(row, operation, availableAt)!;
+          if (accepted.has(version)) continue;
+          const times = { event_at: eventAt, available_at: availableAt, op: OPERATIONS.indexOf(operation) };
+          accepted.set(version, { event_id: eventIdOf(source, row), ...times, ...row });
+        }
+        const stored = await logOf(result);
+        expect(stored.map(({ ingest_seq: _, ...row }) => row)).toEqual(
+          [...accepted.values()].toSorted(
+            (a, b) => (a as { available_at: number }).available_at - (b as { available_at: number }).available_at,
+          ),
+        );
+      }),
+      { numRuns: 40 },
+    );
+  }, 60_000);
 
   test.each(['UTC', 'America/New_York', null])(
     'accepts, refuses, times and identifies the same rows as the row contract (zone %s)',
