@@ -41,7 +41,13 @@ describe('a row by its time', () => {
     const testStart = 253_402_300_700_000_000n;
     const rule = aRule({ testStart, testEnd: testStart + 100n });
     expect([-10n, -9n, 0n, 99n, 100n, 109n, 110n].map((from) => splitAt(rule, testStart + from))).toEqual([
-      ...['TRAIN', 'PURGED', 'TEST', 'TEST', 'PURGED', 'PURGED', 'TRAIN'],
+      'TRAIN',
+      'PURGED',
+      'TEST',
+      'TEST',
+      'PURGED',
+      'PURGED',
+      'TRAIN',
     ]);
   });
 });
@@ -49,7 +55,11 @@ describe('a row by its time', () => {
 describe('rows in groups', () => {
   test('a group in the test leaves the training; rows of no group stay', () => {
     expect(splitRows(aRule(), [10, 10, 150, 10, 150], ['a', 'b', 'a', null, null])).toEqual([
-      ...['GROUP_PURGED', 'TRAIN', 'TEST', 'TRAIN', 'TEST'],
+      'GROUP_PURGED',
+      'TRAIN',
+      'TEST',
+      'TRAIN',
+      'TEST',
     ]);
   });
 

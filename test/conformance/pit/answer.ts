@@ -4,7 +4,7 @@ import { type SplitPart, splitRows } from '../../../domain/features/split.ts';
 import type { LabelRead } from '../../../features/history/labels.ts';
 import type { OutputValue } from '../../../features/history/plan.ts';
 import type { FeatureStatus } from '../../../features/kernel/view-state.ts';
-import type { Answer, AnswerValue, PitCase } from './case-file.ts';
+import type { Answer, AnswerValue, PitCase } from './case-types.ts';
 import { type OutputShape, type World, worldOf } from './case-specs.ts';
 import { writeValue } from './case-values.ts';
 

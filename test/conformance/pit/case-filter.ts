@@ -1,7 +1,7 @@
 /** Filters of a case as the product's expressions. */
 import type { Expression, Value } from '../../../domain/project/expression.ts';
 import type { Datum } from '../../../features/history/fact.ts';
-import type { CaseFilter, CaseType } from './case-file.ts';
+import type { CaseFilter, CaseType } from './case-types.ts';
 import { readValue } from './case-values.ts';
 
 /** What an expression's literal or a spec's default holds for a value: JSON has no bigints, NaN or infinities, so those are text. */

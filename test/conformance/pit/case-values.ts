@@ -4,7 +4,7 @@ import { SerinError } from '../../../domain/errors.ts';
 import type { Instant } from '../../../domain/instant.ts';
 import { toInstant } from '../../../domain/instant.ts';
 import type { Datum } from '../../../features/history/fact.ts';
-import type { AnswerValue, CaseType } from './case-file.ts';
+import type { AnswerValue, CaseType } from './case-types.ts';
 import { Fields, malformed } from './json-fields.ts';
 
 const FLOATS: Readonly<Record<string, number>> = { NaN: NaN, Infinity: Infinity, '-Infinity': -Infinity };

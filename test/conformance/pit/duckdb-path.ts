@@ -12,7 +12,8 @@ import {
 import type { LogRelation } from '../../../features/offline/sql/fact-table.ts';
 import { isLatestOnly } from '../../../features/offline/sql/latest-sql.ts';
 import { createTypedTable } from '../../../features/offline/sql/typed-table.ts';
-import type { World, WorldSource } from './case-specs.ts';
+import type { WorldSource } from './case-sources.ts';
+import type { World } from './case-specs.ts';
 
 /** One output of a world, a view's or a label's: its values and statuses by spine row. */
 export interface WorldColumn {

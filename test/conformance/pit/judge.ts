@@ -1,5 +1,5 @@
 /** Whether an answer is right: the rules of `shared/conformance/pit/check.py`, for answers of this process. */
-import type { Answer, AnswerValue, PitCase } from './case-file.ts';
+import type { Answer, AnswerValue, PitCase } from './case-types.ts';
 
 const ROUNDED: readonly string[] = ['sum', 'mean', 'stddev_pop', 'stddev_samp', 'rate'];
 

@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { answerCase } from './answer.ts';
-import { type Answer, type CaseView, type PitCase, readCase } from './case-file.ts';
+import { readCase } from './case-file.ts';
+import type { Answer, CaseView, PitCase } from './case-types.ts';
 import { formatTime } from '../../../domain/features/time-text.ts';
 import { minus } from '../../../domain/instant.ts';
 import { readTimeValue } from './case-values.ts';

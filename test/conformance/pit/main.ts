@@ -7,7 +7,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { SerinError } from '../../../domain/errors.ts';
 import { answersFile, type PitArguments, readArguments, USAGE } from './arguments.ts';
-import { type PitCase, readCaseFile, type UnreadableCase } from './case-file.ts';
+import { readCaseFile } from './case-file.ts';
+import type { PitCase, UnreadableCase } from './case-types.ts';
 import { writeJson } from './case-values.ts';
 import { openPath } from './paths/open.ts';
 import { answersOf, describePath, type PathResult, runPath } from './run.ts';

@@ -9,7 +9,7 @@ import type {
   CaseSource,
   CaseType,
   PitCase,
-} from './case-file.ts';
+} from './case-types.ts';
 import { readTimeValue, readValue, writeValue } from './case-values.ts';
 import { aggregate, label, latest, live } from './oracle.ts';
 import { compare, type OracleAggregate, type OracleRow, type Value } from './oracle-terms.ts';

@@ -1,6 +1,6 @@
 /** Rule 14 of `shared/conformance/pit/README.md`, row by row. */
 import type { Datum } from '../../../features/history/fact.ts';
-import type { CaseSplit } from './case-file.ts';
+import type { CaseSplit } from './case-types.ts';
 import { readTimeValue } from './case-values.ts';
 
 export function splitOracle(

@@ -1,5 +1,5 @@
 /** Names and types of a case's answer, as the schema spells them. */
-import type { CaseColumn, PitCase } from './case-file.ts';
+import type { CaseColumn, PitCase } from './case-types.ts';
 
 export interface OutputColumn {
   readonly name: string;

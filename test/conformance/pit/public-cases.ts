@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type PitCase, readCaseFile, type UnreadableCase } from './case-file.ts';
+import { readCaseFile } from './case-file.ts';
+import type { PitCase, UnreadableCase } from './case-types.ts';
 
 /** The public cases and their judge are handed out beside the checkout, not in it. */
 export const PUBLIC_CASES = fileURLToPath(new URL('../../../../shared/conformance/pit/cases.json', import.meta.url));

@@ -1,5 +1,5 @@
 /** Cases through paths: answers, verdicts, and what is printed of them. */
-import { type Answer, type PitCase, type UnreadableCase } from './case-file.ts';
+import type { Answer, PitCase, UnreadableCase } from './case-types.ts';
 import { answerCase, type Path, type PathName } from './answer.ts';
 import { verdict } from './judge.ts';
 

@@ -1,6 +1,6 @@
 /** Features, filters and values of random worlds. */
 import fc from 'fast-check';
-import type { CaseType } from './case-file.ts';
+import type { CaseType } from './case-types.ts';
 
 type TimeAt = (ticks: number) => string;
 

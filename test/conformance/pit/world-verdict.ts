@@ -1,5 +1,5 @@
 /** Random worlds are judged more strictly than cases: sums, means and rates have one right double, deviations are within 1e-12. */
-import type { Answer, AnswerValue, Expected, PitCase } from './case-file.ts';
+import type { Answer, AnswerValue, Expected, PitCase } from './case-types.ts';
 import { verdict } from './judge.ts';
 import { outputColumns } from './output-columns.ts';
 

@@ -5,7 +5,7 @@
  */
 import fc from 'fast-check';
 import { formatTime } from '../../../domain/features/time-text.ts';
-import { type CaseType, PIT_SCHEMA } from './case-file.ts';
+import { type CaseType, PIT_SCHEMA } from './case-types.ts';
 import {
   aDuration,
   aFeature,

@@ -6,7 +6,7 @@ import type { HistoryPlan } from '../../../../features/history/plan.ts';
 import { routeVersion } from '../../../../features/history/row-index.ts';
 import { encodeKey } from '../../../../features/kernel/key-encoding.ts';
 import type { Value } from '../../../../domain/project/expression.ts';
-import type { WorldRow, WorldSource } from '../case-specs.ts';
+import type { WorldRow, WorldSource } from '../case-sources.ts';
 
 export interface Arrival {
   readonly fact: Fact;

@@ -17,7 +17,8 @@ import {
 import { compileLabel, knownEvents, type LabelRead, readLabel } from '../../../../features/history/labels.ts';
 import type { HistoryPlan } from '../../../../features/history/plan.ts';
 import type { Path, ViewRead, WorldAnswer } from '../answer.ts';
-import type { World, WorldLabel, WorldRow, WorldSource, WorldView } from '../case-specs.ts';
+import type { WorldRow, WorldSource } from '../case-sources.ts';
+import type { World, WorldLabel, WorldView } from '../case-specs.ts';
 import { type Arrival, arrivalsByKey, type KeyText, keyText } from './arrivals.ts';
 import { checkTiles } from './tiles.ts';
 

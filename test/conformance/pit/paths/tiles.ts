@@ -17,7 +17,8 @@ import {
 import type { ViewPlan } from '../../../../features/kernel/view-plan.ts';
 import type { Row } from '../../../../domain/project/expression.ts';
 import type { ViewRead } from '../answer.ts';
-import type { World, WorldSource, WorldView } from '../case-specs.ts';
+import type { WorldSource } from '../case-sources.ts';
+import type { World, WorldView } from '../case-specs.ts';
 import { keyText, type KeyText } from './arrivals.ts';
 
 /** What the declared ranges allow, so that a sum of a window's rows is whole below 2^53. */
