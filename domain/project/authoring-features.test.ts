@@ -259,6 +259,7 @@ test('a whole number beyond 2^53 is written as its digits', () => {
     type: 'i64',
   });
   expect(literal(7n).expression).toEqual(literal(7).expression);
+  expect(latest(orders.row.items, { default: 9_007_199_254_740_993n }).spec.default).toBe('9007199254740993');
 });
 
 test('a label of later events finds them by the fields of the request', () => {

@@ -42,9 +42,14 @@ function checkLiteral(value: unknown, path: string): Expression {
   const fields = new CheckedFields(value, path, ['op', 'value', 'type']);
   const type = fields.oneOf('type', ['i64', 'f64', 'bool', 'str', 'ts']);
   const constant = fields.raw('value');
-  if (constant !== null && !FITS[type](constant))
+  if (constant !== null && !fitsType(constant, type))
     throw specInvalid(fields.at('value'), constant, `it must be null or a value of type ${type}`);
   return { op: 'literal', value: constant as Value, type };
+}
+
+/** Whether a constant in JSON is of a type: text stands for whole numbers beyond 2^53, NaN and the infinities. */
+export function fitsType(value: unknown, type: ColumnType): boolean {
+  return FITS[type](value);
 }
 
 const FITS: Record<ColumnType, (value: unknown) => boolean> = {

@@ -463,6 +463,13 @@ test('an exclusive view may read what is known at once: the event that is asked 
   expect(checkProjectSpec(spec).views[0]!.boundary).toBe('exclusive');
 });
 
+test('defaults beyond what a JSON number holds are text: large whole numbers, NaN and the infinities', () => {
+  const spec = aProject();
+  feature(spec, 'n').default = '9007199254740993';
+  feature(spec, 'average').default = '-Infinity';
+  expect(checkProjectSpec(spec)).toEqual(spec);
+});
+
 test('windows over what is known at once are left to the leakage gate, which looks at the rows', () => {
   const spec = aProject();
   spec.sources[0].availableAt = { op: 'column', name: 'at' };

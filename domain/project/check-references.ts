@@ -2,7 +2,7 @@
 import { nameClash, refuse } from '../features/definition-rules.ts';
 import { assumesAvailability } from './availability.ts';
 import { specInvalid } from '../rollout/checked-fields.ts';
-import { checkType } from './check-expression.ts';
+import { checkType, fitsType } from './check-expression.ts';
 import { checkFeatureSet } from './check-feature-set.ts';
 import { checkKey } from './check-key.ts';
 import { checkLabel } from './check-label.ts';
@@ -93,10 +93,8 @@ function checkDefault(feature: AggregateSpec, types: Types, path: string): void 
   const type = outputType(feature, types);
   if (typeof type !== 'string')
     throw specInvalid(path, otherwise, 'a list has no default: over no rows it is empty; null');
-  const wanted = type === 'bool' ? 'boolean' : type === 'str' ? 'string' : 'number';
-  const fits =
-    typeof otherwise === wanted && (type === 'f64' || wanted !== 'number' || Number.isSafeInteger(otherwise));
-  if (!fits) throw specInvalid(path, otherwise, `it must be null or a value of type ${type}, as the feature is`);
+  if (!fitsType(otherwise, type))
+    throw specInvalid(path, otherwise, `it must be null or a value of type ${type}, as the feature is`);
 }
 
 function checkSpine(spine: SpineSpec, { sources }: Definitions): void {

@@ -5,7 +5,7 @@
 import type { ColumnType } from '../expression.ts';
 import type { AggregateSpec, WindowSpec } from '../spec.ts';
 import type { Duration } from './durations.ts';
-import type { Condition, Numeric, NumberType, Term, ValueOf } from './terms.ts';
+import { type Condition, type Numeric, type NumberType, type Term, type ValueOf, wholeValue } from './terms.ts';
 
 type WindowDefinition = Omit<WindowSpec, 'name'>;
 
@@ -79,7 +79,13 @@ type Over<W extends string, Kind extends ColumnType, Value, D, G> = [G] extends 
   : Aggregate<W, Kind, Defaulted<Value, D>>;
 
 /** The type of a default: that of the value, by its kind. */
-type DefaultOf<T extends ColumnType> = T extends 'bool' ? boolean : T extends 'str' ? string : number;
+type DefaultOf<T extends ColumnType> = T extends 'bool'
+  ? boolean
+  : T extends 'str'
+    ? string
+    : T extends 'f64'
+      ? number
+      : number | bigint;
 
 type Extras = Partial<Pick<AggregateSpec, 'unitMicros' | 'k' | 'q' | 'exactUpTo'>>;
 
@@ -97,13 +103,18 @@ function aggregate<Result>(
       of: of?.expression ?? null,
       where: options.where?.expression ?? null,
       windows: Object.entries<WindowDefinition>(windows).map(([name, definition]) => ({ name, ...definition })),
-      default: (options.default ?? null) as AggregateSpec['default'],
+      default: defaultSpec(options.default),
       description: options.description ?? '',
       ...(by !== undefined && { by: (by as Term).expression }),
       ...(nulls !== undefined && { nulls }),
       ...extras,
     },
   } satisfies Aggregate as Result;
+}
+
+function defaultSpec(value: unknown): AggregateSpec['default'] {
+  if (typeof value === 'bigint') return wholeValue(value);
+  return (value ?? null) as AggregateSpec['default'];
 }
 
 type By = Term | undefined;

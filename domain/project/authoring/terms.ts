@@ -252,10 +252,14 @@ function numeric(operand: NumberOperand): Numeric {
   return new Numeric(constant(operand, type), type);
 }
 
-/** JSON has no whole numbers beyond 2^53: there the literal is its decimal text. */
 function wholeLiteral(value: bigint): Numeric<'i64'> {
+  return new Numeric(constant(wholeValue(value), 'i64'), 'i64');
+}
+
+/** JSON has no whole numbers beyond 2^53: there one is its decimal text. */
+export function wholeValue(value: bigint): number | string {
   const near = Number(value);
-  return new Numeric(constant(Number.isSafeInteger(near) ? near : value.toString(), 'i64'), 'i64');
+  return Number.isSafeInteger(near) ? near : value.toString();
 }
 
 function condition(operand: Condition | boolean): Condition {
