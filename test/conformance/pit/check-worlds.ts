@@ -5,6 +5,7 @@ import { readCase } from './case-file.ts';
 import { writeJson } from './case-values.ts';
 import { answerByOracle } from './oracle-answer.ts';
 import { expectedOf, strictVerdict } from './world-verdict.ts';
+import { smallestWorld } from './smaller-worlds.ts';
 import { aWorld, caseOf, type WorldDraft, worldsFile } from './worlds.ts';
 
 const SEED = 20_261_121;
@@ -19,15 +20,21 @@ export async function checkWorlds(path: Path, worlds: number, seed: number = SEE
     { numRuns: worlds, seed },
   );
   if (!result.failed) return;
-  const raw = caseOf(result.counterexample![0], 'smallest');
+  const smallest = await smallestWorld(result.counterexample![0], (draft) => fails(path, draft));
+  const raw = caseOf(smallest, 'smallest');
   const given = readCase(raw, 'case');
   const file = worldsFile([{ ...raw, expected: expectedOf(given, answerByOracle(given)) }]);
-  const { errorInstance, numRuns, numShrinks } = result;
-  const cause = errorInstance instanceof Error ? errorInstance.message : String(errorInstance);
+  const cause = await differenceOf(path, smallest).catch((error: Error) => error.message);
   throw new Error(
-    `${path.name}: ${cause}  (got / right)\n` +
-      `world ${numRuns} of seed ${seed}, made smaller ${numShrinks} times:\n${writeJson(file)}`,
-    { cause: errorInstance },
+    `${path.name}: ${cause}  (got / right)\nworld ${result.numRuns} of seed ${seed}, made as small as it goes:\n${writeJson(file)}`,
+    { cause: result.errorInstance },
+  );
+}
+
+function fails(path: Path, draft: WorldDraft): Promise<boolean> {
+  return differenceOf(path, draft).then(
+    (difference) => difference !== null,
+    () => true,
   );
 }
 
