@@ -140,9 +140,11 @@ export class DuckDb {
       const chunk = await result.fetchChunk();
       if (chunk === null || chunk.rowCount === 0) return;
       const vector = chunk.getColumnVector(0);
-      if (!(vector instanceof DuckDBUUIDVector)) throw new TypeError('the column is no UUID');
-      // little-endian, the highest bit turned around
-      const stored = vector['dataView'];
+      // private in the driver's types; little-endian, the highest bit turned around
+      const stored: unknown = Reflect.get(vector, 'dataView');
+      if (!(vector instanceof DuckDBUUIDVector && stored instanceof DataView)) {
+        throw new TypeError('the column is no UUID, or the driver holds it in another way');
+      }
       const ids = Buffer.allocUnsafe(chunk.rowCount * 16);
       for (let i = 0; i < ids.length; i += 16) {
         ids.writeUInt32BE((stored.getUint32(i + 12, true) ^ 0x80000000) >>> 0, i);
