@@ -34,11 +34,11 @@ test('a difference is told by column, with the events that made it', () => {
     ],
   };
   expect(showDiff(output, diff).split('\n')).toEqual([
-    'before:        9f86d081884c, 4 rows',
-    'after:         60303ae22b99, 6 rows',
-    'rows in both:  4',
-    'rows added:    2 (row 5, …)',
-    'rows removed:  0',
+    'before:       9f86d081884c, 4 rows',
+    'after:        60303ae22b99, 6 rows',
+    'rows in both: 4',
+    'rows added:   2 (row 5, …)',
+    'rows removed: 0',
     '',
     'orders__1h: 1 row',
     'row 1 as of 1970-01-01 02:01:40 UTC: 2 → null',
@@ -77,11 +77,11 @@ test('a row is explained value by value, and one feature alone when it is named'
   };
   const lines = showRow(output, explained, undefined).split('\n');
   expect(lines).toEqual([
-    'row:      7',
-    'as of:    1970-01-01 02:01:40 UTC',
-    'split:    TRAIN',
-    'request:  customer a, home null',
-    'bought:   1 (VALUE)',
+    'row:     7',
+    'as of:   1970-01-01 02:01:40 UTC',
+    'split:   TRAIN',
+    'request: customer a, home null',
+    'bought:  1 (VALUE)',
     '',
     'orders__1h: 2 (present), of orders@1: 2 events after 1970-01-01 00:58:20 UTC, until 1970-01-01 02:01:40 UTC',
     ...EVENT_LINES,

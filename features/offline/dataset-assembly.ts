@@ -13,11 +13,17 @@ import { readMissing } from '../kernel/view-state.ts';
 import type { DatasetDefinitions } from './dataset-definitions.ts';
 import type { AssemblyTask, DatasetJob, DatasetResult, SpineSummary } from './dataset-job.ts';
 import { outputsUsed } from './dataset-questions.ts';
-import { openLog, requestColumn } from './dataset-spine.ts';
+import { openLog, requestColumn } from './dataset-log.ts';
 import { columnStatistics } from './dataset-statistics.ts';
 import { doubleSql, type DuckDb, fileListSql, textSql } from './duckdb.ts';
 import { missingValue } from './history-replay.ts';
-import { findAssumedAvailability, findLateFeatures, findOwnEvents, findSeparation, sampleForSeparation } from './leakage.ts';
+import {
+  findAssumedAvailability,
+  findLateFeatures,
+  findOwnEvents,
+  findSeparation,
+  sampleForSeparation,
+} from './leakage.ts';
 import { countAssumedAvailability, countOwnEvents, measureDelays } from './leakage-counts.ts';
 
 /** Numbers of feature columns that are looked at together. */
@@ -77,7 +83,8 @@ async function joinAnswers(
     use.features.forEach((feature, i) => {
       const output = use.outputs[i]!;
       const value = `u${number}.o${columnsOfView[use.view]!.indexOf(output)}`;
-      features[feature] = `CASE WHEN u${number}.idx IS NULL THEN ${numberSql(missing[output]!)} ELSE ${value} END AS f${feature}`;
+      features[feature] =
+        `CASE WHEN u${number}.idx IS NULL THEN ${numberSql(missing[output]!)} ELSE ${value} END AS f${feature}`;
     });
   });
   const labelled =
@@ -149,7 +156,11 @@ async function writeParquet(
     TO ${textSql(outputPath)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)`);
 }
 
-async function countSplits(duckdb: DuckDb, { candidates }: SpineSummary, path: string): Promise<DatasetManifest['splits']> {
+async function countSplits(
+  duckdb: DuckDb,
+  { candidates }: SpineSummary,
+  path: string,
+): Promise<DatasetManifest['splits']> {
   const counts = new Map<Split, SplitCounts>();
   for (const split of SPLITS) {
     if (candidates[split] === 0 && (split === 'EMBARGOED' || split === 'GROUP_PURGED')) continue;

@@ -30,7 +30,14 @@ const order = (rest: WorldRow): WorldRow => ({
   ...rest,
 });
 const visit = (id: string, at: number, rest: WorldRow = {}): WorldRow => ({
-  ...{ id, at, known: at + 2, customer: 'a', home: 's', away: 't', minutes: 3, bought: true },
+  id,
+  at,
+  known: at + 2,
+  customer: 'a',
+  home: 's',
+  away: 't',
+  minutes: 3,
+  bought: true,
   ...rest,
 });
 
@@ -79,7 +86,13 @@ async function built(project: ProjectSpec = shopProject(), worlds: readonly Worl
       seq[source.name] = first + rows.length - 1;
     }
     const { manifest, manifestRef } = await buildDataset({
-      ...{ project, projectDigest: 'p', model: 'shop', featureSet: 'inputs@1', seed: 1, logFiles: logs, blobs },
+      project,
+      projectDigest: 'p',
+      model: 'shop',
+      featureSet: 'inputs@1',
+      seed: 1,
+      logFiles: logs,
+      blobs,
       split: { trainFrom: 0, testFrom: 25, testTo: 40, trainRows: null, testRows: null },
       knowledgeCut: { at: 50, seq: { ...seq } },
       workDir: tempDir,

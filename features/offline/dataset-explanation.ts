@@ -24,7 +24,7 @@ import type { HistoryOutput, HistoryPlan } from '../history/plan.ts';
 import { datasetDefinitions, type DatasetDefinitions } from './dataset-definitions.ts';
 import type { KnowledgeCut, SourceLog } from './dataset-job.ts';
 import { labelDefinitions } from './dataset-labels.ts';
-import { hasVersions, logName, openLog } from './dataset-spine.ts';
+import { hasVersions, logName, openLog } from './dataset-log.ts';
 import { type DuckDb, type ScalarValue, textSql } from './duckdb.ts';
 import { readKeyHistory, readSourceEvents, type Selected, selectionOf } from './key-events.ts';
 

@@ -7,7 +7,7 @@ import { vectorNumber } from '../history/vector-number.ts';
 import type { DatasetDefinitions } from './dataset-definitions.ts';
 import type { DatasetJob, LabelTask } from './dataset-job.ts';
 import { AnswerTable, type Questions, readQuestions } from './dataset-questions.ts';
-import { openLog, spineSql } from './dataset-spine.ts';
+import { openLog, spineSql } from './dataset-log.ts';
 import type { DuckDb } from './duckdb.ts';
 import { eachHistory } from './history-replay.ts';
 

@@ -3,7 +3,8 @@ import type { ColumnType } from '../../domain/project/expression.ts';
 import type { ViewUsePlan } from '../kernel/feature-set-plan.ts';
 import { keysOf } from './dataset-chunks.ts';
 import type { KeyRange } from './dataset-job.ts';
-import { requestColumn, SQL_TYPES } from './dataset-spine.ts';
+import { requestColumn } from './dataset-log.ts';
+import { SQL_TYPES } from './ingest-sql.ts';
 import { doubleSql, type DuckDb, textSql } from './duckdb.ts';
 
 /** In the order of (key, asOf); `keys` are ids of table `key`. */

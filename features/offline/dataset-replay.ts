@@ -12,7 +12,7 @@ import {
   type Questions,
   readQuestions,
 } from './dataset-questions.ts';
-import { logName, openLog, spineSql, VISIBLE_AT_SQL } from './dataset-spine.ts';
+import { logName, openLog, spineSql, VISIBLE_AT_SQL } from './dataset-log.ts';
 import { doubleSql, type DuckDb } from './duckdb.ts';
 import { replayHistory } from './history-replay.ts';
 import { isAnsweredBySql, writeLatestAnswers } from './latest-answers.ts';
@@ -108,9 +108,10 @@ async function replayTiles(
 /** key id, visible time, event time, measures; only events that some window of some row can reach. */
 function eventsSql(plan: ViewPlan, spine: SpineSummary): string {
   const names = keyColumnNames(plan.keyParts);
-  const same = logKeySql(plan.keyColumns.map((column) => quote(column)), plan.keyParts).map(
-    (sql, part) => `${sql} = "key part ${part}"`,
-  );
+  const same = logKeySql(
+    plan.keyColumns.map((column) => quote(column)),
+    plan.keyParts,
+  ).map((sql, part) => `${sql} = "key part ${part}"`);
   const parts = names.map((name, part) => `${name} AS "key part ${part}"`);
   return `
     SELECT ${[`"key id"`, 'visible_at', 'event_at', ...plan.measureSql.map((_, m) => `m${m}`)].map(doubleSql).join(', ')} FROM (

@@ -1,78 +1,14 @@
 /** The rows of a dataset: which events are asked about, when, with what request, and what became of them. */
 import { SPLITS, type Split } from '../../domain/features/dataset-manifest.ts';
 import { SerinError } from '../../domain/errors.ts';
-import { type ColumnType, quoteIdentifier as quote, toSql } from '../../domain/project/expression.ts';
-import type { LabelSpec, SourceSpec, SplitSpec } from '../../domain/project/spec.ts';
+import { quoteIdentifier as quote, toSql } from '../../domain/project/expression.ts';
+import type { LabelSpec, SplitSpec } from '../../domain/project/spec.ts';
 import type { DatasetDefinitions } from './dataset-definitions.ts';
 import type { DatasetJob, KnowledgeCut, SpineSummary, SpineTask } from './dataset-job.ts';
+import { hasVersions, openLog, requestColumn, SPINE_EVENTS, standingEventsSql, VISIBLE_AT_SQL } from './dataset-log.ts';
 import { type DuckDb, textSql } from './duckdb.ts';
-import { logRelationSql } from './log-relation.ts';
+import { SQL_TYPES } from './ingest-sql.ts';
 import { askSpineQuery } from './spine-query.ts';
-
-export const SQL_TYPES: Readonly<Record<ColumnType, string>> = {
-  i64: 'BIGINT',
-  f64: 'DOUBLE',
-  bool: 'BOOLEAN',
-  str: 'VARCHAR',
-  ts: 'BIGINT',
-};
-
-/** When an event can first be seen; over the columns of a log. */
-export const VISIBLE_AT_SQL = 'GREATEST(event_at, available_at)';
-
-export function logName(source: string): string {
-  return quote(`log ${source}`);
-}
-
-/** A request field's column in the spine table. */
-export function requestColumn(field: string): string {
-  return quote(`request ${field}`);
-}
-
-/** The rows that `writeSpine` has written. */
-export function spineSql({ spinePath }: { readonly spinePath: string }): string {
-  return `read_parquet(${textSql(spinePath)})`;
-}
-
-/** A view over the log of a source as it was known at the cut: every version and operation, in no order. */
-export async function openLog(
-  duckdb: DuckDb,
-  source: SourceSpec,
-  { logs, knowledgeCut }: Pick<DatasetJob, 'logs' | 'knowledgeCut'>,
-): Promise<void> {
-  await duckdb.run(
-    `CREATE OR REPLACE VIEW ${logName(source.name)} AS SELECT * FROM ${logRelationSql(logs[source.name]!.paths, source)} WHERE ingest_seq <= ${knowledgeCut.seq[source.name]}`,
-  );
-}
-
-/**
- * SQL (in parentheses) of a source's events as they stand at the cut, one row each: the log's columns, and row_id and
- * first_visible_at, which stay when an event is corrected. Corrections known by then have their last say, retracted events
- * are gone; what becomes known only after the cut counts for events that are not known before. Tombstones speak of the keys
- * of views and leave events as they are.
- */
-export function standingEventsSql(source: SourceSpec, cut: KnowledgeCut): string {
-  const log = logName(source.name);
-  if (!hasVersions(source))
-    return `(SELECT *, ingest_seq AS row_id, ${VISIBLE_AT_SQL} AS first_visible_at FROM ${log} WHERE op = 0)`;
-  const known = `available_at <= ${cut.at}`;
-  const newestKnownFirst = [
-    `${known} DESC`,
-    `CASE WHEN ${known} THEN -available_at ELSE available_at END`,
-    `CASE WHEN ${known} THEN -ingest_seq ELSE ingest_seq END`,
-  ];
-  return `(
-    SELECT * EXCLUDE (version) FROM (
-      SELECT *, MIN(ingest_seq) OVER (PARTITION BY event_id) AS row_id,
-        MIN(${VISIBLE_AT_SQL}) OVER (PARTITION BY event_id) AS first_visible_at,
-        ROW_NUMBER() OVER (PARTITION BY event_id ORDER BY ${newestKnownFirst.join(', ')}) AS version
-      FROM ${log} WHERE op <> 2
-    ) WHERE version = 1 AND op = 0)`;
-}
-
-export function hasVersions(source: SourceSpec): boolean {
-  return source.revisions === 'versions' || (source.operation?.retract ?? null) !== null;
-}
 
 /**
  * Writes the rows that are asked about, in order of (as_of, row_id): idx (0…n−1), row_id, as_of, split, `request <field>`;
@@ -129,9 +65,6 @@ export async function writeSpine(
   const { rows, first, last } = bounds as { rows: number; first: number; last: number };
   return { rows, firstAsOf: first, lastAsOf: last, candidates };
 }
-
-/** Events that rows are made of, with row_id. A name that no source can have. */
-export const SPINE_EVENTS = '"spine events"';
 
 /** What a row says besides its id, its instant and its split, over the columns of `SPINE_EVENTS`. */
 function rowColumns({ spine, label, featureSet }: DatasetDefinitions, cut: KnowledgeCut): string[] {

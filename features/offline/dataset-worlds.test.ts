@@ -134,7 +134,7 @@ function kernelRow(
     }
   }
   const [home, away] = [values['home__quote'], values['away__quote']];
-  values['quote_gap'] = home == null || away == null ? null : home - away;
+  values['quote_gap'] = home === null || away === null ? null : home! - away!;
   return values;
 }
 

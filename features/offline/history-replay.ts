@@ -17,7 +17,7 @@ import { vectorNumber } from '../history/vector-number.ts';
 import { OPERATIONS } from '../../domain/features/log-file.ts';
 import type { SpineSummary } from './dataset-job.ts';
 import { type AnswerTable, keyColumnNames, logKeySql, type Questions } from './dataset-questions.ts';
-import { logName, VISIBLE_AT_SQL } from './dataset-spine.ts';
+import { logName, VISIBLE_AT_SQL } from './dataset-log.ts';
 import type { DuckDb } from './duckdb.ts';
 
 /**
@@ -195,7 +195,9 @@ function factsSql(
   const selected = [
     'CAST("key id" AS BIGINT)',
     'CAST(op AS UTINYINT)',
-    ...['event_at', 'available_at', 'ingest_seq'],
+    'event_at',
+    'available_at',
+    'ingest_seq',
     'CAST(event_id AS VARCHAR)',
     ...columns.map((_, c) => `v${c}`),
   ];

@@ -9,7 +9,8 @@ import { comparePositions } from '../history/order.ts';
 import type { HistoryOutput, HistoryPlan } from '../history/plan.ts';
 import { cutOf, eachLive, isKnown, standingOf, takesPart, tombstoneInForce, windowAt } from '../history/selection.ts';
 import { keyColumnNames } from './dataset-questions.ts';
-import { logName, SQL_TYPES } from './dataset-spine.ts';
+import { logName } from './dataset-log.ts';
+import { SQL_TYPES } from './ingest-sql.ts';
 import { type DuckDb, type ScalarValue, textSql } from './duckdb.ts';
 import { columnsRead, type FactReach, streamFacts } from './history-replay.ts';
 

@@ -4,7 +4,7 @@ import type { FeatureViewSpec, SourceSpec } from '../../domain/project/spec.ts';
 import type { ViewUsePlan } from '../kernel/feature-set-plan.ts';
 import type { HistoryPlan } from '../history/plan.ts';
 import type { ReplayTask } from './dataset-job.ts';
-import { logName, requestColumn, spineSql } from './dataset-spine.ts';
+import { logName, requestColumn, spineSql } from './dataset-log.ts';
 import { type DuckDb, textSql } from './duckdb.ts';
 import { logRelation } from './sql/fact-table.ts';
 import { isLatestOnly, latestColumnsSql } from './sql/latest-sql.ts';
@@ -64,10 +64,9 @@ export async function writeLatestAnswers(
 ): Promise<void> {
   const log = logRelation(source, logName(source.name));
   const answers = uses.map(({ key }, use) => {
-    const asked = latestColumnsSql(
-      { sql: spineSql(task), row: 'idx', asOf: 'as_of', knownSeq: null },
-      [{ plan, log, key: key.map(requestColumn) }],
-    );
+    const asked = latestColumnsSql({ sql: spineSql(task), row: 'idx', asOf: 'as_of', knownSeq: null }, [
+      { plan, log, key: key.map(requestColumn) },
+    ]);
     const values = picked.map((output, i) => `${vectorSql(`v0_${output}`)} AS o${i}`);
     return `SELECT idx, CAST(${use} AS BIGINT) AS use, ${values.join(', ')} FROM (${asked})`;
   });

@@ -1,7 +1,7 @@
 /** What the leakage rules ask of the spine and of the logs. */
 import { quoteIdentifier as quote } from '../../domain/project/expression.ts';
 import type { DatasetDefinitions } from './dataset-definitions.ts';
-import { logName, VISIBLE_AT_SQL } from './dataset-spine.ts';
+import { logName, VISIBLE_AT_SQL } from './dataset-log.ts';
 import { type DuckDb, textSql } from './duckdb.ts';
 import type { AvailabilityCount, AvailabilityDelay, OwnEventCount } from './leakage.ts';
 
@@ -22,7 +22,9 @@ export async function countOwnEvents(
     if (view.plan.source !== spine.source) continue;
     const horizon = view.kind === 'tiles' ? view.plan.horizonMicros : view.plan.horizon;
     const isSeen =
-      view.kind === 'history' && view.plan.boundary === 'exclusive' ? 'own_visible_at < as_of' : 'own_visible_at <= as_of';
+      view.kind === 'history' && view.plan.boundary === 'exclusive'
+        ? 'own_visible_at < as_of'
+        : 'own_visible_at <= as_of';
     const isInReach = horizon === null ? 'TRUE' : `own_event_at > as_of - ${horizon}`;
     const [row] = await duckdb.rows(`
       SELECT COUNT(*) AS rows, COUNT(*) FILTER (${quote(`own ${use.alias}`)} AND ${isSeen} AND ${isInReach}) AS visible

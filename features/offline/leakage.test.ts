@@ -12,7 +12,6 @@ import {
 const findSeparation = (features: readonly string[], columns: readonly Float64Array[], y: Float64Array) =>
   features.flatMap((feature, i) => separation(feature, columns[i]!, sampleForSeparation(y)));
 
-
 const labels = Float64Array.from({ length: 400 }, (_, i) => i % 2);
 /** Separates `share` of the rows exactly; the others have the same value in both classes. */
 const separating = (share: number) =>

@@ -9,7 +9,8 @@ import { type ColumnType, quoteIdentifier as quote } from '../../domain/project/
 import type { SpineSpec } from '../../domain/project/spec.ts';
 import type { DatasetDefinitions } from './dataset-definitions.ts';
 import type { DatasetJob, SpineTask } from './dataset-job.ts';
-import { openLog, requestColumn, SPINE_EVENTS, SQL_TYPES, standingEventsSql } from './dataset-spine.ts';
+import { openLog, requestColumn, SPINE_EVENTS, standingEventsSql } from './dataset-log.ts';
+import { SQL_TYPES } from './ingest-sql.ts';
 import { DuckDb, fileListSql, textSql } from './duckdb.ts';
 
 /** What DuckDB may call a column of each type. */
@@ -37,8 +38,10 @@ export async function askSpineQuery(
   await checkSpineQuery(duckdb, spine);
   const { text, sources: read } = spine.sql!;
   const path = join(task.folder, 'asked.parquet');
-  const sandbox = await DuckDb.open(task.duckdb);
+  // one thread and one order: what a query leaves open is the same every time too
+  const sandbox = await DuckDb.open({ ...task.duckdb, threads: 1 });
   try {
+    await sandbox.run('SET preserve_insertion_order = true');
     for (const source of sources.filter(({ name }) => read.includes(name))) {
       await openLog(sandbox, source, job);
       await sandbox.run(`
@@ -66,6 +69,21 @@ export async function askSpineQuery(
   }
   await duckdb.run(`CREATE VIEW ${SPINE_EVENTS} AS SELECT * FROM read_parquet(${textSql(path)})`);
 }
+
+/** What looks like a column and is asked of the session. */
+const CLOCKS = new Set([
+  'current_catalog',
+  'current_date',
+  'current_role',
+  'current_schema',
+  'current_time',
+  'current_timestamp',
+  'current_user',
+  'localtime',
+  'localtimestamp',
+  'session_user',
+  'user',
+]);
 
 /** One SELECT, over the declared sources alone, of functions that give the same for the same. */
 export async function checkSpineQuery(duckdb: DuckDb, spine: SpineSpec): Promise<void> {
@@ -103,16 +121,23 @@ function walk(
   if (typeof node !== 'object' || node === null) return;
   const fields = node as Readonly<Record<string, unknown>>;
   const text = (name: string): string => textOf(fields, name);
+  if (typeof fields['sample'] === 'object' && fields['sample'] !== null) throw invalid(spine, 'draws a sample');
   switch (fields['type']) {
+    case 'COLUMN_REF': {
+      const [name, ...rest] = (fields['column_names'] ?? []) as readonly string[];
+      if (name !== undefined && rest.length === 0 && CLOCKS.has(name.toLowerCase()))
+        throw invalid(spine, `calls ${name}, which does not give the same every time`);
+      break;
+    }
     case 'BASE_TABLE':
       if (text('schema_name') !== '' || text('catalog_name') !== '')
         throw invalid(spine, `reads "${text('schema_name')}.${text('table_name')}": it may read its sources alone`);
-      if (fields['sample'] !== null && fields['sample'] !== undefined) throw invalid(spine, 'draws a sample');
       found.tables.add(text('table_name'));
       break;
     case 'TABLE_FUNCTION': {
       const name = textOf(fields['function'], 'function_name');
-      if (!TABLE_FUNCTIONS.has(name)) throw invalid(spine, `calls ${name}(), which reads something else than its sources`);
+      if (!TABLE_FUNCTIONS.has(name))
+        throw invalid(spine, `calls ${name}(), which reads something else than its sources`);
       break;
     }
     case 'FUNCTION':
@@ -141,9 +166,13 @@ async function checkColumns(
   const types = new Map(described.map((column) => [column['column_name'] as string, column['column_type'] as string]));
   for (const { name, type } of [{ name: 'as_of', type: 'ts' as const }, ...request]) {
     const found = types.get(name);
-    if (found === undefined) throw invalid(spine, `gives no column "${name}"; it gives ${[...types.keys()].join(', ')}`);
+    if (found === undefined)
+      throw invalid(spine, `gives no column "${name}"; it gives ${[...types.keys()].join(', ')}`);
     if (!FITTING[type].includes(found)) {
-      const meant = type === 'ts' ? 'a ts, whole microseconds as BIGINT' : `${/^[aeiou]/.test(type) ? 'an' : 'a'} ${type} (${FITTING[type].join(', ')})`;
+      const meant =
+        type === 'ts'
+          ? 'a ts, whole microseconds as BIGINT'
+          : `${/^[aeiou]/.test(type) ? 'an' : 'a'} ${type} (${FITTING[type].join(', ')})`;
       throw invalid(spine, `gives "${name}" as ${found}, but it must be ${meant}: cast it`);
     }
   }

@@ -22,11 +22,10 @@ import {
   type ViewUse,
   type WindowSpec,
 } from '../../../domain/project/spec.ts';
-import { SQL_TYPES } from '../dataset-spine.ts';
-import { DuckDb, textSql } from '../duckdb.ts';
+import { SQL_TYPES } from '../ingest-sql.ts';
+import { type DuckDb, textSql } from '../duckdb.ts';
 
 export const column = (name: string): Expression => ({ op: 'column', name });
-const text = (value: string): Expression => ({ op: 'literal', value, type: 'str' });
 
 const columnOf = (name: string, type: 'str' | 'i64' | 'f64' | 'bool' | 'ts', nullable = true) => ({
   name,
