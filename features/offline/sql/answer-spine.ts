@@ -22,6 +22,7 @@ import {
   TOMBSTONE,
 } from './fact-table.ts';
 import { datumOf, finishOutput } from './finish-output.ts';
+import { createLatestTable } from './latest-merge.ts';
 import { latestColumnsSql } from './latest-sql.ts';
 import { findNewest, latestGroups } from './newest-sql.ts';
 
@@ -240,14 +241,22 @@ async function* rowsOf(duckdb: DuckDb, sql: string): AsyncGenerator<DuckDBValue[
   }
 }
 
-/** As `answerSpine` for a view of latest values alone, by the plan of `latest-sql.ts`. */
-export async function answerLatest(duckdb: DuckDb, spine: SpineRelation, question: ViewQuestion): Promise<ViewAnswer> {
+/** As `answerSpine` for a view of latest values alone, by the plan of `latest-sql.ts` or that of `latest-merge.ts`. */
+export async function answerLatest(
+  duckdb: DuckDb,
+  spine: SpineRelation,
+  question: ViewQuestion,
+  plan: 'sql' | 'merge',
+): Promise<ViewAnswer> {
   const answer = emptyAnswer(question.plan, spine.rows);
-  for await (const [idx, ...row] of rowsOf(duckdb, latestColumnsSql(spine, [question]))) {
+  if (plan === 'merge') await createLatestTable(duckdb, 'pit_latest', spine, [question]);
+  const answers = plan === 'sql' ? latestColumnsSql(spine, [question]) : 'FROM pit_latest';
+  for await (const [idx, ...row] of rowsOf(duckdb, answers)) {
     for (let i = 0; i < answer.values.length; i++) {
       answer.values[i]![Number(idx)] = datumOf(row[2 * i]!);
       answer.statuses[i]![Number(idx)] = row[2 * i + 1] as FeatureStatus;
     }
   }
+  if (plan === 'merge') await duckdb.run('DROP TABLE pit_latest');
   return answer;
 }

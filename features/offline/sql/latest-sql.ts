@@ -54,9 +54,8 @@ export function latestColumnsSql(
     if (!isLatestOnly(plan) || spine.knownSeq !== null)
       throw new RangeError(`${plan.id}: only latest values as of the rows' own times have this form`);
     const outputs: string[] = [];
-    for (const [g, group] of latestGroups(plan).entries()) {
-      const name = `newest${u}_${g}`;
-      const choice: Choice = { u, plan, log, slots: usedSlots(plan, group.outputs), condition: group.condition, name };
+    for (const choice of choicesOf(u, plan, log)) {
+      const { name } = choice;
       if (rowsStandForEver(choice)) {
         steps.push(lastingSql(choice, factsSql(plan, { ...log, identity: null }, 'none', choice.slots)));
         from += ` ASOF LEFT JOIN ${name} ON ${asksSql(choice, name)} AND ${cutSql(plan)} >= ${name}.vis`;
@@ -64,7 +63,7 @@ export function latestColumnsSql(
         steps.push(...endingSql(choice));
         from += ` LEFT JOIN ${name} ON q.idx = ${name}.idx`;
       }
-      for (const i of group.outputs) outputs[i] = outputSql(choice, i);
+      for (const i of choice.outputs) outputs[i] = outputSql(choice, i, `${name}.op = ${TOMBSTONE}`);
     }
     columns.push(...outputs);
   }
@@ -80,34 +79,53 @@ function asksSql({ u, plan }: Choice, fact = 'f'): string {
   return same.length === 0 ? 'TRUE' : same.join(' AND ');
 }
 
-function cutSql({ boundary }: HistoryPlan): string {
+/** The cut of a question `q`. */
+export function cutSql({ boundary }: HistoryPlan): string {
   return boundary === 'exclusive' ? '(q.as_of - 1)' : 'q.as_of';
 }
 
 /** Outputs that choose among the same rows of one view. */
-interface Choice {
+export interface Choice {
   /** Of the question in the list. */
   readonly u: number;
   readonly plan: HistoryPlan;
   readonly log: LogRelation;
+  readonly outputs: readonly number[];
+  /** Slots that the outputs or the condition read, and those of the condition. */
   readonly slots: readonly number[];
+  readonly conditionSlots: readonly number[];
   /** Over `f`: which rows can be chosen. */
   readonly condition: string;
-  /** Of the common table that holds the chosen rows. */
+  /** Of the relation that holds the chosen rows. */
   readonly name: string;
 }
 
-function usedSlots({ outputs }: HistoryPlan, group: readonly number[]): number[] {
-  const used = group.flatMap((i) => [outputs[i]!.slot, outputs[i]!.where]);
-  return [...new Set(used.filter((slot) => slot >= 0))].toSorted((a, b) => a - b);
+export function choicesOf(u: number, plan: HistoryPlan, log: LogRelation): Choice[] {
+  return latestGroups(plan).map(({ outputs, condition }, g) => {
+    const used = outputs.map((i) => plan.outputs[i]!);
+    const conditionSlots = used.flatMap(({ where, nulls, slot }) => [where, nulls === 'skip' ? slot : -1]);
+    const listed = (slots: readonly number[]): number[] =>
+      [...new Set(slots.filter((slot) => slot >= 0))].toSorted((a, b) => a - b);
+    return {
+      u,
+      plan,
+      log,
+      outputs,
+      slots: listed([...conditionSlots, ...used.map(({ slot }) => slot)]),
+      conditionSlots: listed(conditionSlots),
+      condition,
+      name: `newest${u}_${g}`,
+    };
+  });
 }
 
-function rowsStandForEver({ plan, log, condition }: Choice): boolean {
+/** Whether a row never stops to stand, as far as these outputs can tell. */
+export function rowsStandForEver({ plan, log, condition }: Choice): boolean {
   return log.identity === null || (plan.identity === 'key_event' && log.op === null && condition === 'TRUE');
 }
 
 /** What can be chosen, and the tombstones. */
-function candidatesSql({ plan, log, condition }: Choice, facts: string, also = 'TRUE'): string {
+export function candidatesSql({ plan, log, condition }: Choice, facts: string, also = 'TRUE'): string {
   const kept = [
     ...(log.op === null ? [] : [`f.op <> ${RETRACT}`]),
     ...(condition === 'TRUE' ? [] : [log.op === null ? condition : `(f.op = ${TOMBSTONE} OR ${condition})`]),
@@ -159,7 +177,11 @@ function endingSql(choice: Choice): string[] {
   ];
 }
 
-function outputSql({ u, plan: { outputs, slots, ttl }, name }: Choice, i: number): string {
+/**
+ * Value and status of an output from `name`, the chosen row (all null where there is none).
+ * @param deleted holds where a tombstone was chosen
+ */
+export function outputSql({ u, plan: { outputs, slots, ttl }, name }: Choice, i: number, deleted: string): string {
   const { slot, default: fallback } = outputs[i]!;
   const value = `${name}.${slotColumn(slot)}`;
   const expired = ttl === null ? '' : `WHEN q.as_of - ${name}.event_at > ${durationSql(ttl)}`;
@@ -168,6 +190,6 @@ function outputSql({ u, plan: { outputs, slots, ttl }, name }: Choice, i: number
   const { type } = slots[slot]!;
   return `
     ${fallback === null ? alive : `COALESCE(${alive}, ${toSql({ op: 'literal', value: typeof fallback === 'bigint' ? String(fallback) : fallback, type })})`} AS v${u}_${i},
-    CASE WHEN ${name}.event_at IS NULL THEN 'not_found' WHEN ${name}.op = ${TOMBSTONE} THEN 'deleted'
+    CASE WHEN ${deleted} THEN 'deleted' WHEN ${name}.event_at IS NULL THEN 'not_found'
       ${expired === '' ? '' : `${expired} THEN 'expired'`} WHEN ${value} IS NULL THEN 'null' ELSE 'present' END AS status${u}_${i}`;
 }

@@ -52,7 +52,8 @@ describe('every answer is the one of the oracle', () => {
     async (seed) => {
       const world = makeWorld(seed, 'latest');
       const { question, spine } = await load(world);
-      expectAnswers(world, question.plan, await answerLatest(duckdb, spine, question), null);
+      expectAnswers(world, question.plan, await answerLatest(duckdb, spine, question, 'sql'), null);
+      expectAnswers(world, question.plan, await answerLatest(duckdb, spine, question, 'merge'), null);
     },
   );
 });

@@ -25,7 +25,7 @@ export interface WorldColumn {
 export interface DuckDbAnswer {
   /** Outputs of the views in their order, then the labels. */
   readonly columns: readonly WorldColumn[];
-  /** What differs between the general plan and the one for latest values, in views that have both; empty: nothing. */
+  /** What differs between the general plan and those for latest values, in views that have them; empty: nothing. */
   readonly disagreements: readonly string[];
 }
 
@@ -53,14 +53,14 @@ export async function answerByDuckDb(duckdb: DuckDb, world: World): Promise<Duck
         statuses: answer!.statuses[i]!.map((status) => status.toUpperCase()),
       })),
     );
-    if (isLatestOnly(question.plan)) {
-      const fast = await answerLatest(duckdb, spine, question);
-      view.outputs.forEach(({ name }, i) =>
-        disagreements.push(...differences(name, 'value', answer!.values[i]!, fast.values[i]!)),
-      );
-      view.outputs.forEach(({ name }, i) =>
-        disagreements.push(...differences(name, 'status', answer!.statuses[i]!, fast.statuses[i]!)),
-      );
+    for (const plan of isLatestOnly(question.plan) ? (['sql', 'merge'] as const) : []) {
+      const fast = await answerLatest(duckdb, spine, question, plan);
+      for (const [i, { name }] of view.outputs.entries()) {
+        disagreements.push(
+          ...differences(plan, name, 'value', answer!.values[i]!, fast.values[i]!),
+          ...differences(plan, name, 'status', answer!.statuses[i]!, fast.statuses[i]!),
+        );
+      }
     }
   }
   for (const { spec, source, on, censor } of world.labels) {
@@ -78,12 +78,18 @@ export async function answerByDuckDb(duckdb: DuckDb, world: World): Promise<Duck
   return { columns, disagreements };
 }
 
-function differences(name: string, what: string, general: readonly unknown[], fast: readonly unknown[]): string[] {
+function differences(
+  plan: string,
+  name: string,
+  what: string,
+  general: readonly unknown[],
+  fast: readonly unknown[],
+): string[] {
   return general.flatMap((value, row) =>
     Object.is(value, fast[row])
       ? []
       : [
-          `${name}, row ${row}: the ${what} is ${String(value)} by the general plan, ${String(fast[row])} by the one for latest values`,
+          `${name}, row ${row}: the ${what} is ${String(value)} by the general plan, ${String(fast[row])} by the plan for latest values (${plan})`,
         ],
   );
 }
