@@ -355,6 +355,33 @@ test('a set without derived features has the features of its views, one without 
   ]);
 });
 
+test('a derived feature may say what it is; its row and its value are typed as of any other', () => {
+  const set = featureSet('described', {
+    version: 1,
+    description: '',
+    request: { basket: column.f64() },
+    views: { shop: shopOrders.as({}).pick({ orders: ['1h'] }) },
+    derived: {
+      busy: { of: (row) => row.shop.orders['1h'].gt(100), description: 'more orders than the warehouse packs' },
+      log_basket: (row) => row.request.basket.ln1p(),
+    },
+  });
+  expectTypeOf<FeatureRow<typeof set>>().toEqualTypeOf<{
+    readonly shop__orders__1h: number;
+    readonly busy: boolean | null;
+    readonly log_basket: number | null;
+  }>();
+  expect(set.spec.features.slice(1)).toEqual([
+    {
+      kind: 'derived',
+      name: 'busy',
+      expression: expect.objectContaining({ op: 'gt' }),
+      description: 'more orders than the warehouse packs',
+    },
+    expect.objectContaining({ name: 'log_basket', description: '' }),
+  ]);
+});
+
 test('a feature in an expression is a term of its own type', () => {
   const { row } = orderFeatures;
   expectTypeOf(row.me.is_express).toEqualTypeOf<Condition>();
@@ -443,6 +470,14 @@ export function mistakesThatDoNotCompile(): unknown[] {
       split: { ...split, group: 'custmer' },
       seed: 1,
       description: '',
+    }),
+    featureSet('s', {
+      version: 1,
+      description: '',
+      request: { customer: column.str() },
+      views: {},
+      // @ts-expect-error: a misspelt request field, beside a description as well
+      derived: { wrong: { of: (r) => r.request.custmer.eq('x'), description: '' } },
     }),
     // @ts-expect-error: a row has no feature of that name
     (r: FeatureRow<typeof orderFeatures>) => r.me__orders__8d,

@@ -138,7 +138,10 @@ export const liveFeatures = featureSet('live_features', {
   },
   derived: {
     worse_than_yesterday: (row) => row.history.mean_delay['1d'].gt(row.history.mean_delay.yesterday),
-    silent: (row) => row.origin.reported_at.plusMinutes(30).lt(row.asOf),
+    silent: {
+      of: (row) => row.origin.reported_at.plusMinutes(30).lt(row.asOf),
+      description: 'no report for half an hour',
+    },
     load: (row) => row.request.passengers.div(row.history.flights['1h'].max(1)),
   },
 });

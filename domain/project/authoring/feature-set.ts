@@ -60,11 +60,13 @@ type NamedInView<Alias extends string, Outputs> = {
 
 type DerivedTerms = Readonly<Record<string, unknown>>;
 
-type DerivedValue<F> = F extends (row: never) => Condition
-  ? boolean | null
-  : F extends (row: never) => Numeric<infer T>
-    ? ValueOf<T> | null
-    : never;
+type DerivedValue<F> = F extends { readonly of: infer Of }
+  ? DerivedValue<Of>
+  : F extends (row: never) => Condition
+    ? boolean | null
+    : F extends (row: never) => Numeric<infer T>
+      ? ValueOf<T> | null
+      : never;
 
 type RowValues<V extends Views, F extends DerivedTerms> = {
   readonly [Entry in NamedValues<V> as Entry[0]]: Entry[1];
@@ -88,6 +90,15 @@ export interface FeatureSet<R extends Columns, Row, Values = unknown> extends An
  */
 export type FeatureRow<S extends { readonly values?: unknown }> = Flat<Exclude<S['values'], undefined>>;
 
+/** A derived feature: its expression alone, or with what there is to say of it. */
+type Derived<Row> =
+  | ((row: Row) => Numeric | Condition)
+  | { readonly of: (row: Row) => Numeric | Condition; readonly description: string };
+
+function describedOf<Row>(derived: Derived<Row>): { of: (row: Row) => Numeric | Condition; description: string } {
+  return typeof derived === 'function' ? { of: derived, description: '' } : derived;
+}
+
 interface FeatureSetDefinition<R extends Columns, V extends Views, D extends string, F extends DerivedTerms> {
   readonly version: number;
   readonly description: string;
@@ -95,7 +106,7 @@ interface FeatureSetDefinition<R extends Columns, V extends Views, D extends str
   readonly request: R;
   readonly views: V & { readonly [Alias in keyof V]: PickedView<FieldKinds<R>, unknown> };
   /** Computed at read time, in this order after the features of the views. */
-  readonly derived?: { readonly [Name in D]: (row: FeatureTerms<R, V, D>) => Numeric | Condition } & F;
+  readonly derived?: { readonly [Name in D]: Derived<FeatureTerms<R, V, D>> } & F;
 }
 
 /** The exact, ordered input of a model: the picked features in the order written, then the derived ones. */
@@ -107,7 +118,7 @@ export function featureSet<
 >(name: string, definition: FeatureSetDefinition<R, V, D, F>): FeatureSet<R, FeatureTerms<R, V, D>, RowValues<V, F>> {
   const { version, description, request } = definition;
   const uses = Object.entries<PickedView<never, unknown>>(definition.views);
-  const derived = Object.entries<(row: FeatureTerms<R, V, D>) => Numeric | Condition>(definition.derived ?? {});
+  const derived = Object.entries<Derived<FeatureTerms<R, V, D>>>(definition.derived ?? {});
   const picks = uses.flatMap(([alias, use]) => picksOf(alias, use));
 
   const row = {
@@ -133,12 +144,10 @@ export function featureSet<
       views: uses.map(([alias, use]): ViewUse => ({ alias, view: versioned(use.view.spec), key: use.key })),
       features: [
         ...picks,
-        ...derived.map(([derivedName, of]) => ({
-          kind: 'derived' as const,
-          name: derivedName,
-          expression: of(row).expression,
-          description: '',
-        })),
+        ...derived.map(([derivedName, definitionOf]) => {
+          const { of, description: about } = describedOf(definitionOf);
+          return { kind: 'derived' as const, name: derivedName, expression: of(row).expression, description: about };
+        }),
       ],
     },
   };
