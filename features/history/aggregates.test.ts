@@ -110,7 +110,7 @@ test('an aggregate of parts, in any order and through bytes, is that of the whol
         expect(parts[0]!.result(output)).toEqual(whole.result(output));
       },
     ),
-    { numRuns: 4000 },
+    { numRuns: 1500 },
   ));
 
 function resultOf(

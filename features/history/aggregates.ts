@@ -4,16 +4,19 @@
  */
 import type { ColumnType } from '../../domain/project/expression.ts';
 import type { ByteReader, ByteWriter } from './byte-stream.ts';
-import type { Datum } from './fact.ts';
+import type { Datum, Fact } from './fact.ts';
 import { FloatMoments, FloatTotal, WholeMoments, WholeTotal } from './numeric-aggregates.ts';
 import { comparePositions, compareData, type Position } from './order.ts';
 import type { HistoryOutput, OutputType, OutputValue } from './plan.ts';
 import { roundRatio } from './rounding.ts';
+import { takesPart } from './selection.ts';
 import { ApproximateDistinct, Distinct, Quantile, TopValues } from './value-sets.ts';
 
 export interface Accumulator {
   /** @param value of the output's slot; true for outputs without one */
   add(value: Datum, at: Position): void;
+  /** Takes a row away that was added; absent where that needs to know the other rows. */
+  remove?(value: Datum): void;
   /** Takes in another accumulator of the same output, which stays as it is. */
   merge(other: Accumulator): void;
   result(output: HistoryOutput): OutputValue;
@@ -25,6 +28,13 @@ export interface Accumulator {
 export interface Aggregate {
   create(): Accumulator;
   read(from: ByteReader): Accumulator;
+}
+
+/** Adds a row to an output's accumulator (or to that of its group) unless the output's condition leaves it out. */
+export function addRow(output: HistoryOutput, accumulator: Accumulator, fact: Fact): void {
+  if (!takesPart(output, fact)) return;
+  const into = accumulator instanceof Groups ? accumulator.group(fact.values[output.by]!) : accumulator;
+  into.add(output.slot < 0 ? true : fact.values[output.slot]!, fact);
 }
 
 type Scalar = Pick<HistoryOutput, 'fn' | 'nulls' | 'exactUpTo'>;
@@ -121,6 +131,10 @@ class Tally implements Accumulator {
     if (value !== null) this.#rows++;
   }
 
+  remove(value: Datum): void {
+    if (value !== null) this.#rows--;
+  }
+
   merge(other: Tally): void {
     this.#rows += other.#rows;
   }
@@ -152,6 +166,12 @@ class Share implements Accumulator {
     if (value === null) return;
     this.#rows++;
     if (value === true) this.#hits++;
+  }
+
+  remove(value: Datum): void {
+    if (value === null) return;
+    this.#rows--;
+    if (value === true) this.#hits--;
   }
 
   merge(other: Share): void {

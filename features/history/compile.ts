@@ -12,7 +12,7 @@ import type { AggregateSpec, EntitySpec, FeatureViewSpec, SourceSpec, WindowSpec
 import { versioned } from '../../domain/project/spec.ts';
 import { isAppendOnly } from '../../domain/project/view-kernel.ts';
 import { fingerprint } from '../kernel/fingerprint.ts';
-import { aggregateOf, outputType } from './aggregates.ts';
+import { type Aggregate, aggregateOf, outputType } from './aggregates.ts';
 import type { Datum } from './fact.ts';
 import { compareInstants, type Instant, plus, toInstant } from './instant.ts';
 import type {
@@ -38,7 +38,10 @@ export function compileHistoryView(view: FeatureViewSpec, source: SourceSpec, en
   const appendOnly = isAppendOnly(source);
   const ttl = view.ttlMicros === undefined ? null : toInstant(view.ttlMicros);
   const { tileSets, tileFields } = tilesOf(outputs, appendOnly);
-  const readings = readingsOf(outputs, tileFields);
+  const aggregates = outputs.map((output) =>
+    aggregateOf(output, slots.typeAt(output.slot), output.by < 0 ? null : slots.typeAt(output.by)),
+  );
+  const readings = readingsOf(outputs, aggregates, tileFields);
   const latest = outputs.flatMap((output, index) => (output.over === null ? [index] : []));
   const windowReach = furthest(outputs.map(({ over }) => (over === null ? 0 : reachOf(over))));
   const identity = identityOf(view, source);
@@ -54,9 +57,7 @@ export function compileHistoryView(view: FeatureViewSpec, source: SourceSpec, en
     ttl,
     slots: slots.all,
     outputs,
-    aggregates: outputs.map((output) =>
-      aggregateOf(output, slots.typeAt(output.slot), output.by < 0 ? null : slots.typeAt(output.by)),
-    ),
+    aggregates,
     appendOnly,
     tileSets,
     readings,
@@ -169,6 +170,7 @@ function tilesOf(
 /** Outputs that add up the same have one accumulator for each window. */
 function readingsOf(
   outputs: readonly HistoryOutput[],
+  aggregates: readonly Aggregate[],
   tileFields: readonly (TileField | null)[],
 ): (WindowReading & { outputs: number[] })[] {
   const readings = new Map<string, WindowReading & { outputs: number[] }>();
@@ -178,7 +180,11 @@ function readingsOf(
     const same = `${accumulatorOf(output)} ${over.length} ${over.hop} ${over.offset}`;
     const reading = readings.get(same);
     if (reading) reading.outputs.push(index);
-    else readings.set(same, { over, outputs: [index], tiles: tileFields[index]! });
+    else {
+      const tiles = tileFields[index]!;
+      const isSum = aggregates[index]!.create().remove !== undefined;
+      readings.set(same, { over, outputs: [index], tiles, slides: isSum && tiles === null && over.length !== null });
+    }
   });
   return [...readings.values()];
 }

@@ -119,7 +119,7 @@ test('equal sums have equal bytes, and go on from them', () =>
       expect(bytes(read)).toEqual(bytes(both));
       expect(read.rounded()).toBe(both.rounded());
     }),
-    { numRuns: 1000 },
+    { numRuns: 300 },
   ));
 
 test('a ratio and a root are rounded once', () => {

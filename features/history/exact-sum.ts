@@ -28,16 +28,11 @@ export class ExactSum {
   }
 
   addSquare(value: number): void {
-    const size = Math.abs(value);
-    if (value === 0) return;
-    if (size < LEAST_ROOT || size > LARGEST_ROOT) {
-      const { mantissa, exponent } = exactOf(value);
-      this.#addExact({ mantissa: mantissa * mantissa, exponent: 2 * exponent });
-      return;
-    }
-    const square = value * value;
-    this.#grow(square);
-    this.#grow(productError(value, value, square));
+    this.#addSquare(value, 1);
+  }
+
+  removeSquare(value: number): void {
+    this.#addSquare(value, -1);
   }
 
   merge(other: ExactSum): void {
@@ -133,6 +128,19 @@ export class ExactSum {
     if (part && Math.abs(term) <= LARGEST_TERM && equal(part, { mantissa, exponent })) sum.#grow(term);
     else sum.#addExact({ mantissa, exponent });
     return sum;
+  }
+
+  #addSquare(value: number, sign: 1 | -1): void {
+    const size = Math.abs(value);
+    if (value === 0) return;
+    if (size < LEAST_ROOT || size > LARGEST_ROOT) {
+      const { mantissa, exponent } = exactOf(value);
+      this.#addExact({ mantissa: BigInt(sign) * mantissa * mantissa, exponent: 2 * exponent });
+      return;
+    }
+    const square = value * value;
+    this.#grow(sign * square);
+    this.#grow(sign * productError(value, value, square));
   }
 
   #addExact({ mantissa, exponent }: Binary): void {

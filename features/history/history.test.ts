@@ -10,6 +10,7 @@ import {
   isSpentHistory,
   type KeyHistory,
   readHistory,
+  settle,
 } from './history.ts';
 import { type Instant, minus, plus } from './instant.ts';
 import { aFeature, aSource, atOf, aView, feed, N, oracle, T, type World, worlds, X } from './testing/worlds.ts';
@@ -74,7 +75,7 @@ test('a read is what the rules say, in whatever order rows came and wherever the
         if (spent) expect(readHistory(world.plan, null, asOf)).toEqual(expected(wanted));
       }
     }),
-    { numRuns: 3000 },
+    { numRuns: 1500 },
   ));
 
 test('equal rows and fold points give equal bytes, in whatever order and however often they were folded', () =>
@@ -90,7 +91,7 @@ test('equal rows and fold points give equal bytes, in whatever order and however
       void asOf;
       expect(bytes[0]).toEqual(bytes[1]);
     }),
-    { numRuns: 3000 },
+    { numRuns: 1500 },
   ));
 
 test('a row that comes again changes nothing', () =>
@@ -117,6 +118,35 @@ test('what had not been stored by a sequence is not known', () =>
     }),
     { numRuns: 2000 },
   ));
+
+test('windows that slide from read to read are what the rules say, forwards and back', () =>
+  fc.assert(
+    fc.property(
+      played,
+      fc.array(fc.integer({ min: -1, max: 6 }), { minLength: 14, maxLength: 14 }),
+      fc.boolean(),
+      ({ world, order }, steps, folds) => {
+        fc.pre(world.plan.appendOnly);
+        const histories = emptyHistories(world);
+        const history = histories.get('A')!;
+        history.slideFrom = 0;
+        let asOf = plus(world.base, -1);
+        for (const [step, place] of order.entries()) {
+          feed(world, histories, new Map(), world.rows[place]!);
+          if (!folds || steps[step]! > 0) asOf = plus(asOf, steps[step]! * 2);
+          if (folds && step % 3 === 2) settleAt(world, history, asOf);
+          const fed = { ...world, rows: order.slice(0, step + 1).map((each) => world.rows[each]!) };
+          expect(readHistory(world.plan, history, asOf)).toEqual(expected(oracle(fed, 'A', asOf)));
+        }
+      },
+    ),
+    { numRuns: 1500 },
+  ));
+
+function settleAt(world: World, history: KeyHistory, asOf: Instant): void {
+  foldHistory(world.plan, history, asOf);
+  settle(world.plan, history);
+}
 
 test('an exclusive view at t has the windows of an inclusive one a microsecond before', () =>
   fc.assert(

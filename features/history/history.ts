@@ -12,7 +12,7 @@
  * `not_found` unless that many expired rows are all retracted.
  */
 import type { FeatureStatus } from '../kernel/view-state.ts';
-import { type Accumulator, Groups } from './aggregates.ts';
+import { type Accumulator, addRow } from './aggregates.ts';
 import type { Datum, Fact, FactKind } from './fact.ts';
 import { type Instant, minus } from './instant.ts';
 import type { HistoryOutput, HistoryPlan, OutputValue, TileSet } from './plan.ts';
@@ -28,6 +28,7 @@ import {
   tombstoneInForce,
   windowAt,
 } from './selection.ts';
+import { SlidingWindow, type WindowEdges } from './sliding.ts';
 
 /** Tiles of one set by their start (one of no start for all of the past), each with one accumulator per field. */
 export interface TileRun {
@@ -51,6 +52,10 @@ export class KeyHistory implements StoredRows {
   settled = true;
   /** So many facts and the next fold settles. */
   settleFrom = SETTLE_LEAST;
+  /** From so many facts on, windows slide from read to read. */
+  slideFrom = SLIDE_LEAST;
+  /** By position in `plan.readings`, as of the last read. */
+  readonly sliding = new Map<number, SlidingWindow>();
   #versions: Map<string, Fact[]> | null = null;
 
   constructor(tileSets: number) {
@@ -80,6 +85,7 @@ export class KeyHistory implements StoredRows {
   /** @param single what is known of them: each row has one */
   replaceFacts(facts: Fact[], single = false): void {
     this.facts = facts;
+    this.sliding.clear();
     this.single = single;
     this.#versions = null;
   }
@@ -168,6 +174,7 @@ export function addFact(plan: HistoryPlan, history: KeyHistory, fact: Fact): voi
     throw new RangeError(`${plan.id}: its source has no retracts`);
   if (!insertByPosition(history.facts, fact)) return;
   history.settled = false;
+  for (const window of history.sliding.values()) window.add(fact);
   const { settledTo } = history;
   if (settledTo === null) return;
   plan.tileSets.forEach((set, i) => {
@@ -209,6 +216,7 @@ export function settle(plan: HistoryPlan, history: KeyHistory): void {
 
 /** Below so many facts there is little to win. */
 const SETTLE_LEAST = 32;
+const SLIDE_LEAST = 64;
 
 function dropTiles({ length, hop, offset }: TileSet, { starts, accumulators }: TileRun, cut: Instant): void {
   const { start } = windowAt({ length, hop, offset }, cut);
@@ -250,7 +258,7 @@ export function readHistory(
     read.ages.push(null);
   }
   const cut = cutOf(plan, asOf);
-  if (history === null) readWindows(plan, null, [], cut, asOf, read);
+  if (history === null) readWindows(plan, null, [], false, cut, asOf, read);
   else {
     if (history.foldedAt !== null && asOf < history.foldedAt) {
       throw new RangeError(`${plan.id}: asOf ${asOf} lies before the fold point ${history.foldedAt}`);
@@ -259,7 +267,9 @@ export function readHistory(
     if (ender !== null) for (const output of plan.latest) read.statuses[output] = 'deleted';
     let wanted = plan.latest.length;
     const inReach: Fact[] = [];
-    const hasWindows = plan.latest.length < count;
+    const slides = plan.appendOnly && knownSeq === Infinity && history.facts.length >= history.slideFrom;
+    const hasWindows = plan.readings.length > 0;
+    const allSlide = slides && plan.readings.every((reading) => reading.slides);
     eachLive(plan, history, cut, knownSeq, ender, (fact) => {
       const reached = hasWindows && isWithin(fact.eventAt, plan.windowReach, cut);
       if (reached) inReach.push(fact);
@@ -269,9 +279,10 @@ export function readHistory(
           if (read.ages[output] === null && readLatest(plan, output, fact, asOf, read)) wanted--;
         }
       }
-      return reached || wanted > 0;
+      // one row says how old the newest is
+      return (reached && !allSlide) || wanted > 0;
     });
-    if (hasWindows) readWindows(plan, history, inReach, cut, asOf, read);
+    if (hasWindows) readWindows(plan, history, inReach, slides, cut, asOf, read);
   }
   for (let i = 0; i < count; i++) {
     const fallback = outputs[i]!.default;
@@ -295,11 +306,12 @@ function readLatest(plan: HistoryPlan, output: number, fact: Fact, asOf: Instant
   return true;
 }
 
-/** @param inReach live rows, the newest first */
+/** @param inReach live rows, the newest first; the newest alone where all windows slide */
 function readWindows(
   plan: HistoryPlan,
   history: KeyHistory | null,
   inReach: readonly Fact[],
+  slides: boolean,
   cut: Instant,
   asOf: Instant,
   read: HistoryRead,
@@ -308,18 +320,25 @@ function readWindows(
   let newest = inReach[0]?.eventAt ?? null;
   const tiled = history?.newestTiled ?? null;
   if (tiled !== null && isWithin(tiled, plan.windowReach, cut) && (newest === null || tiled > newest)) newest = tiled;
-  for (const { over, outputs, tiles } of plan.readings) {
+  for (let r = 0; r < plan.readings.length; r++) {
+    const reading = plan.readings[r]!;
+    const { over, outputs, tiles } = reading;
     const { start, end } = windowAt(over, cut);
-    const accumulator = plan.aggregates[outputs[0]!]!.create();
     const adding = plan.outputs[outputs[0]!]!;
-    if (tiles === null || history === null) {
-      addRows(adding, inReach, accumulator, start, end, null, null);
+    let accumulator: Accumulator;
+    if (slides && history !== null && reading.slides) {
+      accumulator = slide(plan, history, r, { start: start!, end, cut });
     } else {
-      const { starts, accumulators } = history.tiles[tiles.set]!;
-      for (let t = starts.length - 1; t >= 0 && (start === null || starts[t]! >= start); t--) {
-        accumulator.merge(accumulators[t]![tiles.field]!);
+      accumulator = plan.aggregates[outputs[0]!]!.create();
+      if (tiles === null || history === null) {
+        addRows(adding, inReach, accumulator, start, end, null, null);
+      } else {
+        const { starts, accumulators } = history.tiles[tiles.set]!;
+        for (let t = starts.length - 1; t >= 0 && (start === null || starts[t]! >= start); t--) {
+          accumulator.merge(accumulators[t]![tiles.field]!);
+        }
+        addRows(adding, inReach, accumulator, start, end, plan.tileSets[tiles.set]!, tiledTo);
       }
-      addRows(adding, inReach, accumulator, start, end, plan.tileSets[tiles.set]!, tiledTo);
     }
     for (const output of outputs) {
       const value = accumulator.result(plan.outputs[output]!);
@@ -329,6 +348,15 @@ function readWindows(
       read.statuses[output] = value === null ? 'null' : 'present';
     }
   }
+}
+
+function slide(plan: HistoryPlan, history: KeyHistory, reading: number, at: WindowEdges): Accumulator {
+  const known = history.sliding.get(reading);
+  if (known?.moveTo(history.facts, at)) return known.accumulator;
+  const output = plan.readings[reading]!.outputs[0]!;
+  const made = new SlidingWindow(plan.outputs[output]!, plan.aggregates[output]!.create(), history.facts, at);
+  history.sliding.set(reading, made);
+  return made.accumulator;
 }
 
 function addRows(
@@ -347,12 +375,6 @@ function addRows(
     if (tiledIn !== null && tiledTo !== null && isTiled(tiledIn, fact, tiledTo)) continue;
     addRow(output, accumulator, fact);
   }
-}
-
-function addRow(output: HistoryOutput, accumulator: Accumulator, fact: Fact): void {
-  if (!takesPart(output, fact)) return;
-  const into = accumulator instanceof Groups ? accumulator.group(fact.values[output.by]!) : accumulator;
-  into.add(output.slot < 0 ? true : fact.values[output.slot]!, fact);
 }
 
 /** Whether a fact is in the tiles of a history that was settled to that cut. */

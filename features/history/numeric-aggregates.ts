@@ -10,6 +10,11 @@ import type { Datum } from './fact.ts';
 import type { HistoryOutput, OutputValue } from './plan.ts';
 import { roundRatio, roundSquareRoot } from './rounding.ts';
 
+function square(value: number | bigint): number | bigint {
+  const small = typeof value === 'number' ? value * value : Infinity;
+  return Number.isSafeInteger(small) ? small : BigInt(value) * BigInt(value);
+}
+
 /** A number where that is exact, a bigint beyond. */
 class WholeSum {
   #small = 0;
@@ -26,9 +31,8 @@ class WholeSum {
     this.#big += BigInt(value);
   }
 
-  addSquare(value: number | bigint): void {
-    const square = typeof value === 'number' ? value * value : Infinity;
-    this.add(Number.isSafeInteger(square) ? square : BigInt(value) * BigInt(value));
+  remove(value: number | bigint): void {
+    this.add(-value);
   }
 
   merge(other: WholeSum): void {
@@ -58,6 +62,12 @@ export class WholeTotal implements Accumulator {
     if (value === null) return;
     this.#count++;
     this.#sum.add(wholeOf(value));
+  }
+
+  remove(value: Datum): void {
+    if (value === null) return;
+    this.#count--;
+    this.#sum.remove(wholeOf(value));
   }
 
   merge(other: WholeTotal): void {
@@ -94,7 +104,14 @@ export class WholeMoments implements Accumulator {
     if (value === null) return;
     this.#count++;
     this.#sum.add(wholeOf(value));
-    this.#squares.addSquare(wholeOf(value));
+    this.#squares.add(square(wholeOf(value)));
+  }
+
+  remove(value: Datum): void {
+    if (value === null) return;
+    this.#count--;
+    this.#sum.remove(wholeOf(value));
+    this.#squares.remove(square(wholeOf(value)));
   }
 
   merge(other: WholeMoments): void {
@@ -129,10 +146,10 @@ class Special {
   plus = 0;
   minus = 0;
 
-  add(value: number): void {
-    if (value > 0) this.plus++;
-    else if (value < 0) this.minus++;
-    else this.nan++;
+  add(value: number, times: 1 | -1): void {
+    if (value > 0) this.plus += times;
+    else if (value < 0) this.minus += times;
+    else this.nan += times;
   }
 
   merge(other: Special): void {
@@ -172,7 +189,14 @@ export class FloatTotal implements Accumulator {
     if (value === null) return;
     this.#count++;
     if (Number.isFinite(value)) this.#sum.add(value as number);
-    else this.#special.add(value as number);
+    else this.#special.add(value as number, 1);
+  }
+
+  remove(value: Datum): void {
+    if (value === null) return;
+    this.#count--;
+    if (Number.isFinite(value)) this.#sum.add(-(value as number));
+    else this.#special.add(value as number, -1);
   }
 
   merge(other: FloatTotal): void {
@@ -214,7 +238,16 @@ export class FloatMoments implements Accumulator {
     if (Number.isFinite(value)) {
       this.#sum.add(value as number);
       this.#squares.addSquare(value as number);
-    } else this.#special.add(value as number);
+    } else this.#special.add(value as number, 1);
+  }
+
+  remove(value: Datum): void {
+    if (value === null) return;
+    this.#count--;
+    if (Number.isFinite(value)) {
+      this.#sum.add(-(value as number));
+      this.#squares.removeSquare(value as number);
+    } else this.#special.add(value as number, -1);
   }
 
   merge(other: FloatMoments): void {

@@ -80,6 +80,8 @@ export interface WindowReading {
   readonly outputs: readonly number[];
   /** Null: read from facts. */
   readonly tiles: TileField | null;
+  /** Whether what leaves the window can be taken away from the accumulator (`sliding.ts`). */
+  readonly slides: boolean;
 }
 
 export interface HistoryPlan {

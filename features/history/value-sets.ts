@@ -111,6 +111,13 @@ export class TopValues implements Accumulator {
     if (value !== null) this.#counts.set(value, (this.#counts.get(value) ?? 0) + 1);
   }
 
+  remove(value: Datum): void {
+    if (value === null) return;
+    const left = this.#counts.get(value)! - 1;
+    if (left === 0) this.#counts.delete(value);
+    else this.#counts.set(value, left);
+  }
+
   merge(other: TopValues): void {
     for (const [value, count] of other.#counts) this.#counts.set(value, (this.#counts.get(value) ?? 0) + count);
   }
