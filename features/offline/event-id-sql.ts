@@ -42,6 +42,11 @@ export function storedVersionIdSql(source: SourceSpec): string {
   return `CASE op WHEN ${PUT} THEN event_id ELSE ${versionIdSql(source, 'available_at')} END`;
 }
 
+/** The column of a checked batch that has the version ids. */
+export function versionColumn({ revisions, operation }: SourceSpec): 'event_id' | '"$version"' {
+  return revisions === 'versions' || operation !== undefined ? '"$version"' : 'event_id';
+}
+
 function eventIdentityParts(source: SourceSpec): string[] {
   const types = new Map(source.columns.map(({ name, type }) => [name, type]));
   return source.eventId.map((name) => {

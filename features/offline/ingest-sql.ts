@@ -19,7 +19,7 @@ import {
 import { TIME_RULES, TIME_TEXT_PATTERN } from '../../domain/features/time-text.ts';
 import { quoteIdentifier, toSql } from '../../domain/project/expression.ts';
 import type { ColumnSpec, SourceSpec } from '../../domain/project/spec.ts';
-import { eventIdSql, PUT, RETRACT, TOMBSTONE, versionIdSql } from './event-id-sql.ts';
+import { eventIdSql, PUT, RETRACT, TOMBSTONE, versionColumn, versionIdSql } from './event-id-sql.ts';
 import { MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND } from '../../domain/time.ts';
 
 /** How the file holds a column: in a typed SQL column, as CSV text, or inside a JSON object. */
@@ -43,7 +43,7 @@ export const REASON_TYPE = 'STRUCT(code VARCHAR, "column" VARCHAR, "value" VARCH
 
 /**
  * The SELECT of a checked batch: one row per input row, in its order, with the source's columns (typed; null where refused),
- * `event_at`, `available_at`, `op`, `event_id` and `$version` (its version id; both null unless accepted), `$reasons` (null
+ * `event_at`, `available_at`, `op`, `event_id` and the `versionColumn` (both null unless accepted), `$reasons` (null
  * when accepted), `$row` (JSON text of what came, only where refused).
  * @param keys of the views over the source, as for `createRowContract`
  * @param json SQL of the whole input row where it is a JSON object; null where it has columns
@@ -110,7 +110,9 @@ export function contractSql(
     `"$availableAt" AS available_at`,
     'op',
     `CASE WHEN ${accepted} THEN ${eventIdSql(source)} END AS event_id`,
-    `CASE WHEN ${accepted} THEN ${versionIdSql(source, '"$availableAt"')} END AS "$version"`,
+    ...(versionColumn(source) === 'event_id'
+      ? []
+      : [`CASE WHEN ${accepted} THEN ${versionIdSql(source, '"$availableAt"')} END AS ${versionColumn(source)}`]),
     `CASE WHEN "$faulty" THEN "$faults" WHEN ${keyless} THEN [${keylessReason}] WHEN ${available} THEN NULL ELSE [${unavailable}] END AS "$reasons"`,
     `CASE WHEN "$faulty" THEN "$row" WHEN ${accepted} THEN NULL ELSE ${typedRow} END AS "$row"`,
   ].join(', ')} FROM (${sql})`;

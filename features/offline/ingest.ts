@@ -16,7 +16,7 @@ import { quoteIdentifier, type Row } from '../../domain/project/expression.ts';
 import type { SourceSpec } from '../../domain/project/spec.ts';
 import type { Micros } from '../../domain/time.ts';
 import type { DuckDb } from './duckdb.ts';
-import { storedVersionIdSql } from './event-id-sql.ts';
+import { storedVersionIdSql, versionColumn } from './event-id-sql.ts';
 import { type InputFormat, openInput } from './ingest-input.ts';
 import { Session } from './ingest-session.ts';
 import { contractSql, literal, rowTextSql, SQL_TYPES } from './ingest-sql.ts';
@@ -260,11 +260,12 @@ async function losersSql(
   { existing, buffered = [], source, blobs }: IngestInput,
   bufferedPath: string,
 ): Promise<string> {
+  const version = versionColumn(source);
   const order = ['available_at', ...source.columns.map(({ name }) => quoteIdentifier(name)), 'rowid'].join(', ');
-  const twice = `SELECT "$version" FROM ${STAGED} WHERE event_id IS NOT NULL GROUP BY "$version" HAVING count(*) > 1`;
+  const twice = `SELECT ${version} FROM ${STAGED} WHERE event_id IS NOT NULL GROUP BY ${version} HAVING count(*) > 1`;
   const losers = [
-    `SELECT rid FROM (SELECT rowid AS rid, row_number() OVER (PARTITION BY "$version" ORDER BY ${order}) AS place ` +
-      `FROM ${STAGED} WHERE "$version" IN (${twice})) WHERE place > 1`,
+    `SELECT rid FROM (SELECT rowid AS rid, row_number() OVER (PARTITION BY ${version} ORDER BY ${order}) AS place ` +
+      `FROM ${STAGED} WHERE ${version} IN (${twice})) WHERE place > 1`,
   ];
   if (existing.length > 0) {
     const paths = await Promise.all(existing.map(({ blob }) => blobs.localPath(blob)));
@@ -275,12 +276,12 @@ async function losersSql(
         ? ` WHERE available_at BETWEEN (SELECT min(available_at) FROM ${STAGED}) AND (SELECT max(available_at) FROM ${STAGED})`
         : '';
     const stored = `SELECT ${storedVersionIdSql(source)} FROM ${log}${stretch}`;
-    losers.push(`SELECT rowid AS rid FROM ${STAGED} WHERE "$version" IN (${stored})`);
+    losers.push(`SELECT rowid AS rid FROM ${STAGED} WHERE ${version} IN (${stored})`);
   }
   if (buffered.length > 0) {
     await writeFile(bufferedPath, buffered.map((id) => `${id}\n`).join(''));
     const waiting = `SELECT CAST(id AS UUID) FROM read_csv(${literal(bufferedPath)}, header = false, columns = {'id': 'VARCHAR'})`;
-    losers.push(`SELECT rowid AS rid FROM ${STAGED} WHERE "$version" IN (${waiting})`);
+    losers.push(`SELECT rowid AS rid FROM ${STAGED} WHERE ${version} IN (${waiting})`);
   }
   return losers.join(' UNION ');
 }
