@@ -3,6 +3,7 @@
  * once, so that a window read from events, from tiles and from a replay has the same bits.
  */
 import type { ColumnType } from '../../domain/project/expression.ts';
+import { valueType } from '../../domain/project/output-type.ts';
 import type { ByteReader, ByteWriter } from './byte-stream.ts';
 import type { Datum, Fact } from './fact.ts';
 import { FloatMoments, FloatTotal, WholeMoments, WholeTotal } from './numeric-aggregates.ts';
@@ -93,31 +94,8 @@ function scalarAggregate({ fn, nulls, exactUpTo }: Scalar, type: ColumnType): Ag
 
 /** What an output of that function over a slot of that type gives. */
 export function outputType(fn: HistoryOutput['fn'], type: ColumnType | null): OutputType {
-  switch (fn) {
-    case 'count':
-    case 'count_distinct':
-    case 'approx_count_distinct':
-      return 'i64';
-    case 'sum':
-      return type === 'f64' ? 'f64' : 'i64';
-    case 'mean':
-    case 'share':
-    case 'rate':
-    case 'variance_pop':
-    case 'variance_samp':
-    case 'stddev_pop':
-    case 'stddev_samp':
-    case 'quantile':
-      return 'f64';
-    case 'min':
-    case 'max':
-    case 'first':
-    case 'last':
-    case 'latest':
-      return type!;
-    case 'top_k':
-      return { list: 'pairs', by: type!, of: 'i64' };
-  }
+  const value = valueType(fn, type);
+  return fn === 'top_k' ? { list: 'pairs', by: value, of: 'i64' } : value;
 }
 
 class Tally implements Accumulator {

@@ -4,6 +4,7 @@
  * Views that need none of that are compiled for the tile kernel (`features/kernel/view-plan.ts`), which is smaller and faster.
  */
 import type { ColumnType } from '../../domain/project/expression.ts';
+import type { OutputType } from '../../domain/project/output-type.ts';
 import type { AggregateFunction, KeyPart } from '../../domain/project/spec.ts';
 import type { Aggregate } from './aggregates.ts';
 import type { Datum } from './fact.ts';
@@ -17,9 +18,8 @@ export interface Slot {
   readonly sql: string;
 }
 
-/** `i64` sums are integers of any size: a number where safe, a bigint beyond. */
-export type OutputType = ColumnType | { readonly list: 'pairs'; readonly by: ColumnType; readonly of: ColumnType };
-/** What an output is; for outputs with `by` (and `top_k`) the pairs [group, value], ascending by group. */
+export type { OutputType };
+/** What an output is; `i64` sums are integers of any size: a number where safe, a bigint beyond. For outputs with `by` (and `top_k`) the pairs [group, value], ascending by group. */
 export type OutputValue = Datum | readonly (readonly [Exclude<Datum, null>, Datum])[];
 
 export interface HistoryWindow {
