@@ -16,7 +16,7 @@ export interface Dependencies {
   readonly pool: Pool;
   readonly blobs: BlobStore;
   readonly onlineStore: OnlineStore;
-  readonly config: Pick<Config, 'workDir' | 'duckdbMemory' | 'duckdbThreads'>;
+  readonly config: Pick<Config, 'workDir' | 'duckdbMemory' | 'duckdbThreads'> & Partial<Pick<Config, 'datasetThreads'>>;
   readonly logger: Logger;
   readonly now: () => Micros;
 }

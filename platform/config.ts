@@ -199,6 +199,13 @@ export const CONFIG_SCHEMA = Type.Object({
     description: 'Threads of each DuckDB instance.',
     default: 2,
   }),
+  datasetThreads: Type.Integer({
+    minimum: 0,
+    maximum: 256,
+    env: 'SERIN_DATASET_THREADS',
+    description: 'Key ranges of a dataset replayed at the same time, sharing the DuckDB limits; 0: one for each core but one.',
+    default: 0,
+  }),
 });
 
 export interface Config extends Readonly<Static<typeof CONFIG_SCHEMA>> {

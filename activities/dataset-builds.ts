@@ -1,0 +1,138 @@
+import type { Db } from '../db/database.ts';
+import { getLastSequence, listLogFiles } from '../db/ingest.ts';
+import { getProjectVersion } from '../db/projects.ts';
+import { type Dataset, getDataset, putDataset } from '../db/runs.ts';
+import type { DatasetDiff, RowExplanation } from '../domain/features/dataset-explanation.ts';
+import type { DatasetManifest } from '../domain/features/dataset-manifest.ts';
+import type { LogFile } from '../domain/features/log-file.ts';
+import type { ProjectSpec, TrainingSpec } from '../domain/project/spec.ts';
+import { buildDataset, localLogs } from '../features/offline/dataset.ts';
+import type { DatasetCheckpoint } from '../features/offline/dataset-chunks.ts';
+import { diffDatasets } from '../features/offline/dataset-diff.ts';
+import { explainRow, type OpenDataset } from '../features/offline/dataset-explanation.ts';
+import type { KnowledgeCut } from '../features/offline/dataset-job.ts';
+import { DuckDb } from '../features/offline/duckdb.ts';
+import type {
+  BuildDatasetInput,
+  BuildDatasetResult,
+  DiffDatasetsInput,
+  ExplainRowInput,
+} from '../workflows/messages.ts';
+import { type Dependencies, duckdbSettings } from './dependencies.ts';
+import type { Beating } from './heartbeat.ts';
+import { trainingOf } from './training-plan.ts';
+
+/** What a heartbeat carries: how far a build is, in rows, what it takes as known, and the chunks that the next attempt finds done. */
+export interface DatasetHeartbeat {
+  readonly done: number;
+  readonly total: number;
+  /** The same in all attempts, whatever arrives meanwhile. Null while it is not settled. */
+  readonly knowledgeCut: KnowledgeCut | null;
+  readonly checkpoint: DatasetCheckpoint | null;
+}
+
+const FIRST_ATTEMPT: DatasetHeartbeat = { done: 0, total: 0, knowledgeCut: null, checkpoint: null };
+
+/** Makes datasets of trainings and looks into them. */
+export function createDatasetBuilds({ db, blobs, config, now }: Pick<Dependencies, 'db' | 'blobs' | 'config' | 'now'>) {
+  return { build, diff, explain };
+
+  /** @param earlier what the last attempt said last; null: there was none */
+  async function build(
+    { project, projectDigest, model, training: name }: BuildDatasetInput,
+    { signal, progress }: Beating,
+    earlier: DatasetHeartbeat | null,
+  ): Promise<BuildDatasetResult> {
+    // a heartbeat without it would make a third attempt forget the chunks
+    let beat = { ...FIRST_ATTEMPT, ...earlier, done: 0 };
+    const say = (news: Partial<DatasetHeartbeat>): void => progress((beat = { ...beat, ...news }));
+    say({});
+    const { spec } = await getProjectVersion(db, project, projectDigest);
+    const training = trainingOf(spec, model, name);
+    const logFiles: Record<string, readonly LogFile[]> = {};
+    for (const source of spec.sources) logFiles[source.name] = await listLogFiles(db, source.name);
+    const knowledgeCut = beat.knowledgeCut ?? (await cutNow(db, spec, training, logFiles));
+    say({ knowledgeCut });
+    const { manifest, manifestRef } = await buildDataset({
+      project: spec,
+      projectDigest,
+      model,
+      featureSet: training.featureSet,
+      split: training.split,
+      seed: training.seed,
+      logFiles,
+      knowledgeCut,
+      blobs,
+      workDir: config.workDir,
+      duckdb: duckdbSettings(config),
+      // 0 leaves it to the machine
+      ...(config.datasetThreads && { threads: config.datasetThreads }),
+      signal,
+      ...(beat.checkpoint !== null && { checkpoint: beat.checkpoint }),
+      onCheckpoint: (checkpoint) => say({ checkpoint }),
+      onProgress: (done, total) => say({ done, total }),
+    });
+    await putDataset(db, { digest: manifestRef.sha256, project, model, manifest, at: now() });
+    return {
+      digest: manifestRef.sha256,
+      rows: manifest.rows,
+      trainRows: manifest.splits.TRAIN.rows,
+      testRows: manifest.splits.TEST.rows,
+      leakageFindings: manifest.leakage.filter(({ severity }) => severity === 'fail').length,
+    };
+  }
+
+  async function diff(input: DiffDatasetsInput, signal: AbortSignal): Promise<DatasetDiff> {
+    const [before, after] = await Promise.all([getDataset(db, input.before), getDataset(db, input.after)]);
+    // the later knowledge of a source holds the earlier one
+    const seqOf = ({ manifest }: Dataset, source: string): number => manifest.knowledgeCut.seq[source] ?? 0;
+    const inputs = Object.fromEntries(
+      Object.keys(after.manifest.inputs).map((source) => {
+        const { manifest } = seqOf(before, source) > seqOf(after, source) ? before : after;
+        return [source, manifest.inputs[source]!];
+      }),
+    );
+    const [a, b] = await Promise.all([openDataset(before, inputs), openDataset(after, inputs)]);
+    return withDuckDb(signal, (duckdb) => diffDatasets(duckdb, a, b));
+  }
+
+  async function explain({ dataset: digest, row }: ExplainRowInput, signal: AbortSignal): Promise<RowExplanation> {
+    const dataset = await getDataset(db, digest);
+    const opened = await openDataset(dataset, dataset.manifest.inputs);
+    return withDuckDb(signal, (duckdb) => explainRow(duckdb, opened, row));
+  }
+
+  async function openDataset(
+    { digest, project, manifest }: Dataset,
+    inputs: DatasetManifest['inputs'],
+  ): Promise<OpenDataset> {
+    const { spec } = await getProjectVersion(db, project, manifest.projectDigest);
+    const logs = await localLogs(inputs, blobs);
+    return { digest, manifest, project: spec, path: await blobs.localPath(manifest.file), logs };
+  }
+
+  async function withDuckDb<T>(signal: AbortSignal, work: (duckdb: DuckDb) => Promise<T>): Promise<T> {
+    const duckdb = await DuckDb.open(duckdbSettings(config));
+    const interrupt = (): void => duckdb.interrupt();
+    signal.addEventListener('abort', interrupt);
+    try {
+      return await work(duckdb);
+    } finally {
+      signal.removeEventListener('abort', interrupt);
+      duckdb.close();
+    }
+  }
+}
+
+/** A training knows what was known when its test range ended, so that it can be repeated later. */
+async function cutNow(
+  db: Db,
+  { sources }: ProjectSpec,
+  { split }: TrainingSpec,
+  logFiles: Readonly<Record<string, readonly LogFile[]>>,
+): Promise<KnowledgeCut> {
+  const seq: Record<string, number> = {};
+  for (const { name } of sources) seq[name] = await getLastSequence(db, name);
+  const files = Object.values(logFiles).flat();
+  return { at: Math.max(split.testTo, ...files.map(({ maxAvailableAt }) => maxAvailableAt)), seq };
+}
