@@ -143,8 +143,10 @@ async function scoresOf(
 ): Promise<Float32Array> {
   const columns = champion.featureNames.map((name) => matrix.columns.indexOf(name));
   if (champion.modelFile !== null) return scoreAll(url, CHAMPION, matrix, beating, columns);
-  const rule = compileExpression(modelOf(spec, champion.model).rule.expression);
-  const rowOf = rowReader(featureFields(spec, champion.featureSet));
+  const { rule: declared } = modelOf(spec, champion.model);
+  const rule = compileExpression(declared.expression);
+  const types = new Map(featureFields(spec, declared.featureSet).map(({ name, type }) => [name, type]));
+  const rowOf = rowReader(champion.featureNames.map((name) => ({ name, type: types.get(name) ?? 'f64' })));
   return Float32Array.from({ length: matrix.rows }, (_, index) => {
     const vector = columns.map((column) => matrix.x[index * matrix.columns.length + column]!);
     const score = rule(rowOf(vector, 0));
