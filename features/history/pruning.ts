@@ -1,10 +1,10 @@
 /** What a history may forget: rows that no read at or after the cut can use, whatever facts are still to come. */
 import type { Fact } from './fact.ts';
-import type { KeyHistory } from './history.ts';
+import type { KeyHistory } from './key-history.ts';
 import { type Instant, minus } from './instant.ts';
 import { comparePositions } from './order.ts';
 import type { HistoryPlan, TileSet } from './plan.ts';
-import { standingOf, takesPart, tombstoneInForce } from './selection.ts';
+import { isWithin, standingOf, takesPart, tombstoneInForce } from './selection.ts';
 
 /** Rows of a view with corrections that are kept beyond its windows and TTL, to tell `expired` from `not_found`. */
 export const EXPIRED_KEPT = 64;
@@ -13,7 +13,7 @@ export const EXPIRED_KEPT = 64;
 export function pruneTombstones(plan: HistoryPlan, history: KeyHistory, cut: Instant): void {
   const greatest = tombstoneInForce(history.tombstones, cut);
   if (greatest === null) return;
-  const over = plan.latest.length === 0 && isBeyond(greatest.eventAt, plan.horizon, cut);
+  const over = plan.latest.length === 0 && !isWithin(greatest.eventAt, plan.horizon, cut);
   history.tombstones = history.tombstones.filter(
     (tombstone) =>
       (tombstone === greatest && !over) ||
@@ -48,7 +48,7 @@ function appended(plan: HistoryPlan, facts: readonly Fact[], cut: Instant, ender
     if (isSeen && candidateOf.length > 0) wanted = wanted.filter((output) => !candidateOf.includes(output));
     if (
       candidateOf.length > 0 ||
-      !isBeyond(fact.eventAt, plan.factReach, cut) ||
+      isWithin(fact.eventAt, plan.factReach, cut) ||
       plan.tileSets.some((set) => isToBeTiled(set, fact, cut))
     ) {
       kept.push(fact);
@@ -70,7 +70,7 @@ function corrected(plan: HistoryPlan, facts: readonly Fact[], cut: Instant, ende
       if (fact.eventAt === decided) continue;
       decided = fact.eventAt;
     }
-    if (isBeyond(fact.eventAt, plan.horizon, cut)) {
+    if (!isWithin(fact.eventAt, plan.horizon, cut)) {
       if (plan.latest.length === 0) break;
       if (fact.eventAt !== last && ++beyond > EXPIRED_KEPT) break;
       last = fact.eventAt;
@@ -89,7 +89,7 @@ function moving(plan: HistoryPlan, history: KeyHistory, cut: Instant, ender: Fac
     if (fact.availableAt <= cut) {
       if (fact.kind === 'retract' || (ender !== null && comparePositions(fact, ender) < 0)) continue;
       if (standingOf(history.versionsOf(fact.identity!), cut, Infinity) !== fact) continue;
-      if (isBeyond(fact.eventAt, plan.horizon, cut) && (plan.latest.length === 0 || ++beyond > EXPIRED_KEPT)) continue;
+      if (!isWithin(fact.eventAt, plan.horizon, cut) && (plan.latest.length === 0 || ++beyond > EXPIRED_KEPT)) continue;
     }
     kept.push(fact);
   }
@@ -100,9 +100,4 @@ function moving(plan: HistoryPlan, history: KeyHistory, cut: Instant, ender: Fac
 function isToBeTiled({ length, hop, offset }: TileSet, fact: Fact, cut: Instant): boolean {
   if (fact.availableAt <= cut && fact.eventAt <= minus(cut, offset)) return false;
   return length === null || fact.eventAt > minus(minus(minus(cut, offset), length), hop ?? 0);
-}
-
-/** Whether no window or TTL of that reach gets to an instant any more. */
-function isBeyond(at: Instant, reach: Instant | null, cut: Instant): boolean {
-  return reach !== null && at <= minus(cut, reach);
 }

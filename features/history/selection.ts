@@ -144,3 +144,8 @@ function modulo(at: Instant, by: number): number {
   const size = BigInt(by);
   return Number(((at % size) + size) % size);
 }
+
+/** Whether an instant is less than a reach before the cut; a reach of null is without end, one of 0 empty. */
+export function isWithin(at: Instant, reach: Instant | null, cut: Instant): boolean {
+  return reach === null || at > minus(cut, reach);
+}
