@@ -15,8 +15,14 @@ import { createStreamedViews, type StreamedSource } from './streamed-views.ts';
 
 /** Pushed events are announced by NOTIFY; a lost announcement is caught up with by looking this often. */
 const POLL_MS = 1_000;
-/** Larger batches cost less an event, smaller ones are readable sooner. */
-const BATCH = 2_000;
+const BATCH_MAX = 2_000;
+/**
+ * Batches begin this far apart at least, unless one is full: a batch costs the same handful of statements whatever its size,
+ * and a busy key is then written once for several events. Adds as much to the time until an event is readable.
+ */
+const BATCH_EVERY_MS = 25;
+/** How old what is known of projects and cursors may be; a write from an old cursor is refused, so this is about cost alone. */
+const LOOK_AGAIN_MS = 1_000;
 
 export interface Streamer {
   stop(): Promise<void>;
@@ -60,6 +66,8 @@ export function startStreamer({ db, pool, store, logger, registry, now, withhold
   });
   const freshness = createFreshness({ db, registry, now });
   const streamed = createStreamedViews(db, logger);
+  /** Views that have a cursor, and where it was last seen. */
+  const fedBySource = new Map<string, Map<CompiledView, ViewCursor>>();
   let stopped = false;
   let wake: () => void = () => undefined;
   let woken = false;
@@ -79,76 +87,92 @@ export function startStreamer({ db, pool, store, logger, registry, now, withhold
   };
 
   async function run(): Promise<void> {
+    let sources: readonly StreamedSource[] = [];
+    let lookedAt = -Infinity;
     while (!stopped) {
       // what is announced from here on is looked for again
       woken = false;
-      let busy = false;
+      const startedAt = performance.now();
+      let caughtUp = true;
+      let idle = true;
       try {
-        const sources = await streamed.load();
-        await freshness.watch(sources);
-        for (const source of sources) busy = (await catchUp(source)) || busy;
+        if (startedAt - lookedAt > LOOK_AGAIN_MS) {
+          sources = await streamed.load();
+          fedBySource.clear();
+          await freshness.watch(sources);
+          lookedAt = startedAt;
+        }
+        for (const source of sources) {
+          const events = await catchUp(source);
+          if (events > 0) idle = false;
+          if (events === BATCH_MAX) caughtUp = false;
+        }
       } catch (error) {
+        fedBySource.clear();
         logger.error({ err: error }, 'the streamer could not apply events; it tries again');
       }
-      if (!busy) await rest();
+      if (idle) await rest();
+      else if (caughtUp) await pause(startedAt + BATCH_EVERY_MS - performance.now());
     }
   }
 
-  /** Applies what is buffered beyond the slowest view's cursor; true when there may be more. */
-  async function catchUp({ source, views }: StreamedSource): Promise<boolean> {
-    const fed = await fedViews(source, views);
-    if (fed.length === 0) return false;
-    const afterSeq = Math.min(...fed.map(({ cursor }) => cursor.appliedSeq));
-    const stored = await readBuffer(db, { source, afterSeq, limit: BATCH });
+  /** Applies what is buffered beyond the slowest view's cursor. @returns how many events some view took */
+  async function catchUp({ source, views }: StreamedSource): Promise<number> {
+    const fed = fedBySource.get(source) ?? (await fedViews(source, views));
+    fedBySource.set(source, fed);
+    if (fed.size === 0) return 0;
+    const afterSeq = Math.min(...[...fed.values()].map(({ appliedSeq }) => appliedSeq));
+    const stored = await readBuffer(db, { source, afterSeq, limit: BATCH_MAX });
     lag.set({ source }, stored.length);
-    if (stored.length === 0) return false;
+    if (stored.length === 0) return 0;
     const done = applied.startTimer({ source });
     const events = stored.map(pushedEvent);
     const toSeq = events.at(-1)!.seq;
     freshness.pending(source, stored[0]!.receivedAt);
-    const results = await Promise.allSettled(
-      fed.map(async ({ view, cursor }) => {
-        const fromSeqExclusive = Math.min(cursor.appliedSeq, toSeq);
+    const moved: CompiledView[] = [];
+    await Promise.all(
+      [...fed].map(async ([view, { appliedSeq }]) => {
+        const { id } = view.plan;
         const kept = withhold === undefined ? {} : { withhold: (key: Uint8Array) => withhold(view, key) };
-        await applyToView({ view, events, fromSeqExclusive, toSeq, store, ...kept });
-        return view;
+        const fromSeqExclusive = Math.min(appliedSeq, toSeq);
+        try {
+          const { cursor } = await applyToView({ view, events, fromSeqExclusive, toSeq, store, ...kept });
+          fed.set(view, cursor);
+          moved.push(view);
+        } catch (error) {
+          // its cursor is not where it was, or its store does not answer, or a state is damaged
+          fedBySource.delete(source);
+          failures.inc({ view: id });
+          logger.error({ err: error, view: id, afterSeq: appliedSeq, toSeq }, 'a view could not take a batch');
+        }
       }),
     );
-    const moved = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-    results.forEach((result, i) => {
-      if (result.status === 'fulfilled') return;
-      const view = fed[i]!.view.plan.id;
-      failures.inc({ view });
-      logger.error({ err: result.reason as unknown, view, fromSeq: afterSeq, toSeq }, 'a view could not take a batch');
-    });
     await advanceProgress(
       db,
-      moved.map((view) => ({ viewId: view.plan.id, source, appliedSeq: toSeq })),
+      moved.map((view) => ({ viewId: view.plan.id, source, appliedSeq: fed.get(view)!.appliedSeq })),
       now(),
     );
     done();
-    if (moved.length === fed.length) lag.set({ source }, stored.length === BATCH ? BATCH : 0);
+    if (moved.length === fed.size) lag.set({ source }, stored.length === BATCH_MAX ? BATCH_MAX : 0);
     freshness.applied(source, moved, stored);
-    return moved.length > 0;
+    return moved.length === 0 ? 0 : stored.length;
   }
 
   /** A view that was never filled has no cursor: it begins with a materialisation, not in the middle of a stream. */
-  async function fedViews(
-    source: string,
-    views: readonly CompiledView[],
-  ): Promise<{ readonly view: CompiledView; readonly cursor: ViewCursor }[]> {
+  async function fedViews(source: string, views: readonly CompiledView[]): Promise<Map<CompiledView, ViewCursor>> {
     const [cursors, trimmed] = await Promise.all([
       store.cursors(views.map(({ plan }) => plan.id)),
       trimmedSequences(db, [source]),
     ]);
     const gone = trimmed.get(source) ?? 0;
-    return views.flatMap((view) => {
+    const fed = new Map<CompiledView, ViewCursor>();
+    for (const view of views) {
       const cursor = cursors.get(view.plan.id);
-      if (cursor === undefined) return [];
-      if (cursor.appliedSeq >= gone) return [{ view, cursor }];
-      streamed.reportGap(view.plan.id, cursor.appliedSeq, gone);
-      return [];
-    });
+      if (cursor === undefined) continue;
+      if (cursor.appliedSeq >= gone) fed.set(view, cursor);
+      else streamed.reportGap(view.plan.id, cursor.appliedSeq, gone);
+    }
+    return fed;
   }
 
   async function rest(): Promise<void> {
@@ -161,6 +185,10 @@ export function startStreamer({ db, pool, store, logger, registry, now, withhold
       };
     });
   }
+}
+
+function pause(ms: number): Promise<void> {
+  return ms <= 0 ? Promise.resolve() : new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function pushedEvent({

@@ -28,6 +28,11 @@ export interface StatesRead {
    * they are of. Views never fed are absent.
    */
   readonly knownSeq: ReadonlyMap<string, number>;
+  /**
+   * Per view, from the same snapshot: its fold point. A key without a state may have had one that no read at or after the fold
+   * point can see, so its absence says something from there on only. Views of which nothing is folded are absent.
+   */
+  readonly foldedAt: ReadonlyMap<string, Micros>;
 }
 
 export interface ViewCursor {

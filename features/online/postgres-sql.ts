@@ -7,7 +7,7 @@ export type CursorRow = readonly [
   foldedAt: unknown,
   ...rest: unknown[],
 ];
-/** As hex text. Without a key: of the view's cursor the applied sequence and the two slots (int8, int4, int4, big endian). */
+/** As hex text. Without a key: of the view's cursor the applied sequence, the two slots and the fold point (int8, int4, int4, int8, big endian). */
 export type ReadRow = readonly [view: string, key: string | null, bytes: string];
 export type SnapshotRow = readonly [
   place: number,
@@ -38,7 +38,8 @@ export function readSql(views: number): string {
   );
   return `
     select array_position($1::text[], view_id) - 1, null::bytea,
-      int8send(coalesce(applied_seq, ${NEVER_FED})) || int4send(states_slot) || int4send(rows_slot)
+      int8send(coalesce(applied_seq, ${NEVER_FED})) || int4send(states_slot) || int4send(rows_slot) ||
+      int8send(coalesce(folded_at, ${NEVER_FOLDED}))
     from online_cursor where view_id = any($1)
     union all ${states.join(' union all ')}`;
 }

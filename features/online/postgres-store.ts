@@ -59,13 +59,14 @@ export class PostgresOnlineStore implements OnlineStore {
   }
 
   async read(refs: readonly StateRef[]): Promise<StatesRead> {
-    if (refs.length === 0) return { states: [], knownSeq: new Map() };
+    if (refs.length === 0) return { states: [], knownSeq: new Map(), foldedAt: new Map() };
     const { viewIds, keys, viewOf, placeOf } = groupRefs(refs);
     const texts = keys.map((own) => own.map(hexText));
     for (;;) {
       const asked = viewIds.map((viewId) => (this.#slots.get(viewId) ?? UNKNOWN).states);
       const found = viewIds.map(() => new Map<string, Buffer>());
       const knownSeq = new Map<string, number>();
+      const foldedAt = new Map<string, number>();
       let stale = false;
       for (const [view, key, text] of await this.#readText(viewIds, asked, texts)) {
         const bytes = Buffer.from(text.slice(2), 'hex');
@@ -76,6 +77,8 @@ export class PostgresOnlineStore implements OnlineStore {
         const viewId = viewIds[Number(view)]!;
         const appliedSeq = Number(bytes.readBigInt64BE(0));
         if (appliedSeq !== SQL.NEVER_FED) knownSeq.set(viewId, appliedSeq);
+        const folded = Number(bytes.readBigInt64BE(16));
+        if (folded !== SQL.NEVER_FOLDED) foldedAt.set(viewId, folded);
         const slots = { states: bytes.readInt32BE(8), rows: bytes.readInt32BE(12) };
         stale = this.#learn(viewId, slots, asked[Number(view)]!) || stale;
       }
@@ -85,7 +88,7 @@ export class PostgresOnlineStore implements OnlineStore {
         const view = viewOf[i]!;
         states[i] = found[view]!.get(texts[view]![placeOf[i]!]!) ?? null;
       }
-      return { states, knownSeq };
+      return { states, knownSeq, foldedAt };
     }
   }
 

@@ -48,7 +48,7 @@ export class RedisOnlineStore implements OnlineStore {
   }
 
   async read(refs: readonly StateRef[]): Promise<StatesRead> {
-    if (refs.length === 0) return { states: [], knownSeq: new Map() };
+    if (refs.length === 0) return { states: [], knownSeq: new Map(), foldedAt: new Map() };
     const { viewIds, keys, viewOf, placeOf } = groupRefs(refs);
     const commands = viewIds.map((viewId, v) => {
       const command = ['HMGET', this.#hash(viewId, 'states'), CURSOR];
@@ -58,14 +58,17 @@ export class RedisOnlineStore implements OnlineStore {
     // commands of one turn leave in one piece
     const replies = (await this.#connection.ask(commands)) as readonly (readonly (Buffer | null)[])[];
     const knownSeq = new Map<string, number>();
+    const foldedAt = new Map<string, number>();
     for (let v = 0; v < viewIds.length; v++) {
       const cursor = replies[v]![0] ?? null;
-      const known = cursor === null ? null : appliedSeqOf(cursor);
-      if (known !== null) knownSeq.set(viewIds[v]!, known);
+      const known = cursor === null ? null : parseCursor(cursor).cursor;
+      if (known === null) continue;
+      knownSeq.set(viewIds[v]!, known.appliedSeq);
+      if (known.foldedAt !== null) foldedAt.set(viewIds[v]!, known.foldedAt);
     }
     const states = new Array<Uint8Array | null>(refs.length);
     for (let i = 0; i < refs.length; i++) states[i] = replies[viewOf[i]!]![placeOf[i]! + 1] ?? null;
-    return { states, knownSeq };
+    return { states, knownSeq, foldedAt };
   }
 
   async cursors(viewIds: readonly string[]): Promise<ReadonlyMap<string, ViewCursor>> {
@@ -176,13 +179,6 @@ function parseCursor(bytes: Buffer): Pick<ViewSnapshot, 'revision' | 'cursor'> {
       foldedAt: foldedAt === '-' ? null : Number(foldedAt),
     },
   };
-}
-
-/** The part of it that readers need. */
-function appliedSeqOf(cursor: Buffer): number | null {
-  const text = cursor.toString('latin1');
-  const from = text.indexOf(' ') + 1;
-  return from === 0 ? null : Number(text.slice(from, text.indexOf(' ', from)));
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -11,7 +11,7 @@ import type { CompiledView } from '../kernel/compiled-view.ts';
 import { FEATURE_STATUSES, type FeatureStatus } from '../kernel/view-state.ts';
 import type { OutputValue } from '../history/plan.ts';
 import type { Instant } from '../history/instant.ts';
-import type { OnlineStore, StateRef } from '../online/online-store.ts';
+import type { OnlineStore, StateRef, StatesRead } from '../online/online-store.ts';
 import { createRequestCheck } from './request-check.ts';
 import { createViewReader, type DecodedState, type ViewReader } from './view-reader.ts';
 
@@ -53,6 +53,11 @@ export interface RowsRead {
   readonly knownSeq: ReadonlyMap<string, number>;
 }
 
+type States = readonly (Uint8Array | null)[];
+/** Of views, by their ids. */
+type FoldPoints = StatesRead['foldedAt'];
+const NOT_FOLDED: FoldPoints = new Map();
+
 export interface FeatureReader {
   /** `name@version` */
   readonly featureSet: string;
@@ -70,12 +75,10 @@ export interface FeatureReader {
   /** The states the rows need: row by row, one for each use of a view whose key has no null part. The store fetches repeated ones once. */
   refsOf(rows: readonly FeatureRow[]): readonly StateRef[];
   /**
-   * @param states one per reference of `refsOf(rows)`; null: no state. All null gives the vectors of unknown keys.
-   * @returns rows × columns, row by row; NaN is null
+   * @param states   one per reference of `refsOf(rows)`; null: no state. All null gives the vectors of unknown keys.
+   * @param foldedAt as the store says it with the states
    */
-  assemble(states: readonly (Uint8Array | null)[], rows: readonly FeatureRow[]): Float64Array;
-  /** `assemble`, with how each value came about. */
-  assembleVectors(states: readonly (Uint8Array | null)[], rows: readonly FeatureRow[]): FeatureVectors;
+  assembleVectors(states: States, rows: readonly FeatureRow[], foldedAt?: FoldPoints): FeatureVectors;
   /** `refsOf`, one round trip, `assembleVectors`. */
   read(store: Pick<OnlineStore, 'read'>, rows: readonly FeatureRow[]): Promise<FeaturesRead>;
   /** The same with every value as it is: text, truth values, lists, whole numbers of any size. */
@@ -113,8 +116,9 @@ export function compileFeatureReader(project: ProjectSpec, featureSet: string): 
 
   /** Hands each row its states, one per use, and the instant at which they can be read. */
   function eachRow(
-    states: readonly (Uint8Array | null)[],
+    states: States,
     rows: readonly FeatureRow[],
+    foldedAt: FoldPoints,
     visit: (row: number, ofRow: readonly (DecodedState | null)[], readAt: Micros) => void,
   ): void {
     const decode = createDecoder();
@@ -125,20 +129,23 @@ export function compileFeatureReader(project: ProjectSpec, featureSet: string): 
       let readAt = asOf;
       for (let u = 0; u < uses.length; u++) {
         const use = uses[u]!;
-        const state = hasKey(use, request) ? decode(readers[use.view]!, states[next++] ?? null) : null;
+        const isKey = hasKey(use, request);
+        const state = isKey ? decode(readers[use.view]!, states[next++] ?? null) : null;
         ofRow[u] = state;
-        if (state !== null && state.foldedAt !== null && state.foldedAt > readAt) readAt = Number(state.foldedAt);
+        // a key without a state may have had one: that it is gone is told of the view's fold point
+        const exactFrom = state === null ? foldedAt.get(views[use.view]!.plan.id) : state.foldedAt;
+        if (isKey && exactFrom != null && exactFrom > readAt) readAt = Number(exactFrom);
       }
       visit(row, ofRow, readAt);
     }
   }
 
-  const assembleVectors = (states: readonly (Uint8Array | null)[], rows: readonly FeatureRow[]): FeatureVectors => {
+  const assembleVectors = (states: States, rows: readonly FeatureRow[], foldedAt = NOT_FOLDED): FeatureVectors => {
     const values = new Float64Array(rows.length * width);
     // what no view fills is derived
     const statuses = new Uint8Array(rows.length * width).fill(DERIVED);
     const readAts = new Float64Array(rows.length);
-    eachRow(states, rows, (row, ofRow, readAt) => {
+    eachRow(states, rows, foldedAt, (row, ofRow, readAt) => {
       const { request, asOf } = rows[row]!;
       const offset = row * width;
       readAts[row] = readAt;
@@ -159,9 +166,9 @@ export function compileFeatureReader(project: ProjectSpec, featureSet: string): 
     return { values, statuses, readAt: readAts };
   };
 
-  const assembleRows = (states: readonly (Uint8Array | null)[], rows: readonly FeatureRow[]): TypedRow[] => {
+  const assembleRows = (states: States, rows: readonly FeatureRow[], foldedAt: FoldPoints): TypedRow[] => {
     const typed: TypedRow[] = [];
-    eachRow(states, rows, (row, ofRow, readAt) => {
+    eachRow(states, rows, foldedAt, (row, ofRow, readAt) => {
       const { request, asOf } = rows[row]!;
       const values: Record<string, OutputValue> = {};
       const statuses: Record<string, FeatureStatus> = {};
@@ -192,15 +199,14 @@ export function compileFeatureReader(project: ProjectSpec, featureSet: string): 
     views,
     checkRequest: createRequestCheck(plan),
     refsOf,
-    assemble: (states, rows) => assembleVectors(states, rows).values,
     assembleVectors,
     async read(store, rows) {
-      const { states, knownSeq } = await store.read(refsOf(rows));
-      return { ...assembleVectors(states, rows), knownSeq };
+      const { states, knownSeq, foldedAt } = await store.read(refsOf(rows));
+      return { ...assembleVectors(states, rows, foldedAt), knownSeq };
     },
     async readRows(store, rows) {
-      const { states, knownSeq } = await store.read(refsOf(rows));
-      return { rows: assembleRows(states, rows), knownSeq };
+      const { states, knownSeq, foldedAt } = await store.read(refsOf(rows));
+      return { rows: assembleRows(states, rows, foldedAt), knownSeq };
     },
   };
 }

@@ -249,11 +249,15 @@ export function describeOnlineStore(open: () => Promise<StoreUnderTest>): void {
         ['one@1', 'b'],
         ['never@1', 'b'],
       ].map(([viewId, key]) => ({ viewId: viewId!, key: text(key!) }));
-      const { states, knownSeq } = await store.read(refs);
+      const { states, knownSeq, foldedAt } = await store.read(refs);
       expect(states.map(shown)).toEqual([null, '2', '1', '2', null]);
       expect(states[1]).toBe(states[3]);
       expect(Object.fromEntries(knownSeq)).toEqual({ 'one@1': 2, 'two@1': 1 });
-      expect(await store.read([])).toEqual({ states: [], knownSeq: new Map() });
+      const cursors = await store.cursors(['one@1', 'two@1']);
+      expect([...foldedAt].toSorted()).toEqual(
+        [...cursors].flatMap(([id, cursor]) => (cursor.foldedAt === null ? [] : [[id, cursor.foldedAt]])).toSorted(),
+      );
+      expect(await store.read([])).toEqual({ states: [], knownSeq: new Map(), foldedAt: new Map() });
     });
 
     test('never sees half of a batch, and says how much it has seen', async () => {

@@ -29,12 +29,16 @@ export class MemoryStore implements OnlineStore {
   async read(refs: readonly StateRef[]): Promise<StatesRead> {
     this.reads++;
     const knownSeq = new Map<string, number>();
+    const foldedAt = new Map<string, number>();
     const states = refs.map(({ viewId, key }) => {
       const view = this.#views.get(viewId);
-      if (view?.cursor) knownSeq.set(viewId, view.cursor.appliedSeq);
+      if (view?.cursor) {
+        knownSeq.set(viewId, view.cursor.appliedSeq);
+        if (view.cursor.foldedAt !== null) foldedAt.set(viewId, view.cursor.foldedAt);
+      }
       return view?.entries.get(entryName({ part: 'states', key }))?.bytes ?? null;
     });
-    return { states, knownSeq };
+    return { states, knownSeq, foldedAt };
   }
 
   async cursors(viewIds: readonly string[]): Promise<ReadonlyMap<string, ViewCursor>> {
