@@ -28,7 +28,9 @@ test('a store that does not answer in time counts as failed, and is then left al
   await expect(reader.read([group('a')])).rejects.toThrow('left alone');
   expect(read).toHaveBeenCalledTimes(1);
   await vi.advanceTimersByTimeAsync(1_000);
-  read.mockImplementation((refs) => Promise.resolve({ states: refs.map(() => null), knownSeq: new Map() }));
+  read.mockImplementation((refs) =>
+    Promise.resolve({ states: refs.map(() => null), knownSeq: new Map(), foldedAt: new Map() }),
+  );
   expect(await reader.read([group('a')])).toHaveLength(1);
 });
 

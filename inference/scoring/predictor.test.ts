@@ -233,15 +233,16 @@ test('a canary with another feature set that does not take the request is charge
 test('state that cannot be read fails the rows that need it alone', async () => {
   const input = {
     ...anInput,
-    assemble: (...[states, rows]: Parameters<typeof anInput.assemble>) => {
+    assembleVectors: (...[states, rows]: Parameters<typeof anInput.assembleVectors>) => {
       if (states.some((state) => state?.[0] === 0xff)) throw new Error('the state has another layout');
-      return anInput.assemble(states, rows);
+      return anInput.assembleVectors(states, rows);
     },
   };
   const read: OnlineReader['read'] = (refs) =>
     Promise.resolve({
       states: refs.map(({ key }) => (Buffer.from(key).toString() === 'bad' ? Buffer.alloc(8, 0xff) : null)),
       knownSeq: new Map(),
+      foldedAt: new Map(),
     });
   const { predict } = aPredictor(await anEntry({ champion: aVersion(2, aScorer(sum), { input }) }), {
     store: { read },

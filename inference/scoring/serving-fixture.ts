@@ -27,7 +27,7 @@ export const anInput: FeatureInput = {
     return { x: x as number, y: y as number, key: key as string };
   },
   refsOf: (rows) => rows.map(({ request }) => ({ viewId: 'view@1', key: Buffer.from(String(request['key'])) })),
-  assemble(states, rows) {
+  assembleVectors(states, rows) {
     const values = new Float64Array(rows.length * 3);
     rows.forEach(({ request: { x, y } }, i) => {
       const state = states[i];
@@ -35,7 +35,7 @@ export const anInput: FeatureInput = {
       values[i * 3 + 1] = (y as number | null) ?? NaN;
       values[i * 3 + 2] = state ? Buffer.from(state).readDoubleLE(0) : NaN;
     });
-    return values;
+    return { values, readAt: Float64Array.from(rows, ({ asOf }) => asOf) };
   },
 };
 
@@ -51,7 +51,7 @@ export function aStore(stored: Readonly<Record<string, number>> = {}): OnlineRea
         state.writeDoubleLE(value);
         return state;
       });
-      return Promise.resolve({ states, knownSeq: new Map() });
+      return Promise.resolve({ states, knownSeq: new Map(), foldedAt: new Map() });
     },
   };
 }

@@ -4,10 +4,10 @@ import { type ReadKeys, type SourceName, SPANS } from './definitions.ts';
 import { createRandom, createZipf, type Random } from './random.ts';
 import { keyOf, Tag, type World, type WorldRow } from './world.ts';
 
-export const AIMS = ['now', 'recent', 'edge', 'hazard', 'unknown', 'nobody', 'future', 'past'] as const;
+export const AIMS = ['now', 'recent', 'edge', 'hazard', 'ended', 'unknown', 'nobody', 'future', 'past'] as const;
 /**
  * now: the clock; recent: before it, as far as states go back; edge: an edge of a row, −1, 0 or +1 µs; hazard: the key of a
- * row that is special; unknown: a key that no row has; nobody: a null key part; future and past: beyond what states are for.
+ * row that is special; ended: one with a tombstone, however old; unknown: a key that no row has; nobody: a null key part; future and past: beyond what states are for.
  */
 export type Aim = (typeof AIMS)[number];
 
@@ -24,6 +24,7 @@ const EDGE_SHARE = 0.2;
 const HAZARD_SHARE = 0.14;
 const UNKNOWN_SHARE = 0.05;
 const NOBODY_SHARE = 0.02;
+const ENDED_SHARE = 0.03;
 const FUTURE_SHARE = 0.02;
 const PAST_SHARE = 0.01;
 
@@ -59,6 +60,8 @@ export class Aimer {
   readonly #edgeRow: Uint32Array;
   /** Rows with each hazard, in the order of arrival. */
   readonly #hazards: readonly (readonly number[])[];
+  /** Tombstones of the source that has latest values. */
+  readonly #ends: readonly number[];
 
   /** @param lag how far before the clock a state can be read exactly */
   constructor(world: World, lag: Micros, stream: number) {
@@ -74,6 +77,9 @@ export class Aimer {
     edges.sort((a, b) => a.at - b.at);
     this.#edgeAt = Float64Array.from(edges, ({ at }) => at);
     this.#edgeRow = Uint32Array.from(edges, ({ index }) => index);
+    this.#ends = world.rows.flatMap(({ kind, source }, index) =>
+      kind === 'tombstone' && source === 'prices' ? [index] : [],
+    );
     this.#hazards = HAZARDS.map((tag) => world.rows.flatMap((row, index) => ((row.tags & tag) === 0 ? [] : [index])));
   }
 
@@ -87,6 +93,7 @@ export class Aimer {
     let dice = random.unit();
     if ((dice -= EDGE_SHARE) < 0) return this.#edge(arrived, clock) ?? this.#anyone(clock, 'now');
     if ((dice -= HAZARD_SHARE) < 0) return this.#hazard(arrived, clock) ?? this.#anyone(clock, 'now');
+    if ((dice -= ENDED_SHARE) < 0) return this.#ended(arrived, clock) ?? this.#anyone(clock, 'now');
     if ((dice -= UNKNOWN_SHARE) < 0) {
       const name = `nobody-${random.between(0, 999)}`;
       const keys = { rider: name, city: random.pick(this.#world.cities), sku: -random.between(2, 999), device: name };
@@ -141,6 +148,13 @@ export class Aimer {
       clock - (random.chance(0.5) ? 0 : random.between(0, this.#lag - 5 * MICROS_PER_MINUTE)),
       'hazard',
     );
+  }
+
+  #ended(arrived: number, clock: Micros): SkewRead | undefined {
+    const known = lowerBound(this.#ends, arrived);
+    return known === 0
+      ? undefined
+      : this.#of(this.#world.rows[this.#ends[this.#random.between(0, known - 1)]!]!, clock, 'ended');
   }
 
   /** The key of a row, or of the one it replaces: a row that moves changes both. */

@@ -17,6 +17,8 @@ export interface RunRequest {
   readonly readsPerWorld?: number;
   /** Reads that brute force answers too, in all. */
   readonly witnessed?: number;
+  /** Worlds of each store after which it is wiped and built again; absent: a fifth of them. */
+  readonly rebuildLaws?: number;
   readonly onWorld?: (report: WorldReport, kind: StoreKind, index: number, worlds: number) => void;
 }
 
@@ -45,13 +47,13 @@ export interface RunReport {
 export const READS_PER_WORLD = 25_000;
 /** "A brute-force oracle on 20k random reads" of a million. */
 const WITNESSED_SHARE = 0.02;
-/** The store is wiped and built again in every world of this many. */
-const REBUILD_LAW_EVERY = 5;
+const REBUILD_LAW_SHARE = 0.2;
 
 export async function checkRun(request: RunRequest): Promise<RunReport> {
   const { reads, seed, servers, size = WORLD_SIZE, readsPerWorld = READS_PER_WORLD, onWorld } = request;
   const kinds = [...servers.urls.keys()];
   const worlds = Math.max(kinds.length, Math.ceil(reads / readsPerWorld));
+  const rebuildLaws = request.rebuildLaws ?? Math.ceil((worlds * REBUILD_LAW_SHARE) / kinds.length);
   const host = new ApplierHost();
   const duckdb = await DuckDb.open({ memory: '2GB', threads: 2, tempDir: servers.dir });
   const coverage = new Coverage();
@@ -72,7 +74,7 @@ export async function checkRun(request: RunRequest): Promise<RunReport> {
         dir: servers.dir,
         host,
         witnessShare: request.witnessed === undefined ? WITNESSED_SHARE : request.witnessed / reads,
-        rebuildLaw: index % REBUILD_LAW_EVERY < kinds.length,
+        rebuildLaw: index < rebuildLaws * kinds.length,
       });
       const { world, run, judgement } = report;
       coverage.add(world, run.records);

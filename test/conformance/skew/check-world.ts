@@ -14,6 +14,7 @@ import { bendView, type Fault } from './faults.ts';
 import { compileViews, feedsOf } from './feeding.ts';
 import { judge, type Judgement } from './judge.ts';
 import { knowledgeGrows, lateRowsFlipOnce, rebuildsToTheSameBytes } from './laws.ts';
+import { bentPath, servingPath } from './read-path.ts';
 import { rebuildView } from './rebuild.ts';
 import { type Hazards, runWorld, type WorldRun } from './run-world.ts';
 import { Serving } from './serving.ts';
@@ -66,13 +67,13 @@ export async function checkWorld(request: CheckRequest): Promise<WorldReport> {
   const readers = `skew-readers-${randomUUID().slice(0, 8)}`;
   const applying = openOnlineStore(storeUrl, { name: 'skew-writer', connections: 4 });
   let clock = world.startAt;
-  const serving = new Serving(
+  const reading = fault?.reading;
+  const serving = new Serving({
     project,
-    views,
-    () => openOnlineStore(storeUrl, { name: readers, connections: 4 }),
-    fault?.reading === undefined ? undefined : (store) => fault.reading!(store, () => clock),
-    fault?.keys,
-  );
+    path: fault === undefined ? servingPath(project) : bentPath(project, views, fault.keys),
+    open: () => openOnlineStore(storeUrl, { name: readers, connections: 4 }),
+    ...(reading === undefined ? {} : { wrap: (store) => reading(store, () => clock) }),
+  });
   const writing = fault?.writing?.(applying.store) ?? applying.store;
   const applier: Applier =
     host === null

@@ -7,8 +7,11 @@ import type { ColumnType, Expression } from '../../../domain/project/expression.
 import type {
   AggregateSpec,
   ColumnSpec,
+  FeatureSetSpec,
+  FeatureSpec,
   FeatureViewSpec,
   ProjectSpec,
+  RequestField,
   SourceSpec,
   WindowSpec,
 } from '../../../domain/project/spec.ts';
@@ -226,6 +229,32 @@ export interface ReadKeys {
   readonly device: string | null;
 }
 
+/** The feature set that reads every output of every view, text and lists included. */
+export const EVERYTHING = 'everything';
+
+function everything(version: number): FeatureSetSpec {
+  const request = (name: keyof ReadKeys, type: ColumnType): RequestField => ({ name, type, description: '' });
+  return {
+    name: EVERYTHING,
+    version,
+    request: [request('rider', 'str'), request('city', 'str'), request('sku', 'i64'), request('device', 'str')],
+    views: VIEWS.map((each) => ({ alias: each.name, view: `${each.name}@${version}`, key: each.key })),
+    features: VIEWS.flatMap((each) =>
+      each.features.flatMap((aggregate): FeatureSpec[] => {
+        const windows = aggregate.fn === 'latest' ? [null] : aggregate.windows.map(({ name }) => name);
+        return windows.map((window) => ({
+          kind: 'view',
+          name: [each.name, aggregate.name, ...(window === null ? [] : [window])].join('__'),
+          alias: each.name,
+          feature: aggregate.name,
+          window,
+        }));
+      }),
+    ),
+    description: '',
+  };
+}
+
 /** The project whose views are read. @param version of the views: another one has states of its own in the same store */
 export function skewProject(version = 1): ProjectSpec {
   return {
@@ -247,7 +276,7 @@ export function skewProject(version = 1): ProjectSpec {
       { name: 'device', keys: [{ name: 'device', type: 'str' }], description: '' },
     ],
     views: VIEWS.map((each) => ({ ...each, version })),
-    featureSets: [],
+    featureSets: [everything(version)],
     spines: [],
     labels: [],
     models: [],

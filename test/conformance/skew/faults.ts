@@ -213,9 +213,9 @@ export const FAULTS: readonly Fault[] = [
     reading: (store) => ({
       ...bound(store),
       async read(refs) {
-        const { states } = await store.read(refs);
+        const { states, foldedAt } = await store.read(refs);
         const { knownSeq } = await store.read(refs);
-        return { states, knownSeq };
+        return { states, knownSeq, foldedAt };
       },
     }),
   },
@@ -259,10 +259,10 @@ function staleCache(store: OnlineStore, clock: () => Micros): OnlineStore {
   return {
     ...bound(store),
     async read(refs): Promise<StatesRead> {
-      const { states, knownSeq } = await store.read(refs);
+      const { states, ...fresh } = await store.read(refs);
       const now = clock();
       return {
-        knownSeq,
+        ...fresh,
         states: refs.map(({ viewId, key }, i) => {
           const name = `${viewId} ${Buffer.from(key).toString('latin1')}`;
           const kept = cache.get(name);

@@ -21,8 +21,8 @@ export interface Hunt {
 
 /** A fault that this many reads do not show is missed. */
 export const READS_TO_FIND = 50_000;
-const HUNT_READS = 5_000;
-export const HUNT_SIZE: WorldSize = { ...WORLD_SIZE, rows: 2_000, hours: 48 };
+const HUNT_READS = 3_000;
+const HUNT_SIZE: WorldSize = { ...WORLD_SIZE, rows: 1_200, hours: 40 };
 
 export async function findFault({
   fault,

@@ -9,11 +9,12 @@ import { compileViews, feedsOf } from './feeding.ts';
 import type { Found } from './find-fault.ts';
 import { pitCase } from './pit-case.ts';
 import { firstDifference, showAnswer, type ViewAnswer } from './read-log.ts';
+import { bentPath, servingPath } from './read-path.ts';
 import { Serving } from './serving.ts';
 import type { Servers } from './servers.ts';
 import { smallestFailing } from './shrink.ts';
 import { createWitness } from './witness.ts';
-import { PIT_SCHEMA } from '../pit/case-file.ts';
+import { PIT_SCHEMA } from '../pit/case-types.ts';
 import type { World, WorldRow } from './world.ts';
 
 /** View versions that no world of a run has. */
@@ -105,13 +106,13 @@ async function replayed(
   const { read, readAt } = mismatch.record;
   const writing = fault?.writing?.(writer.store) ?? writer.store;
   const applier = new LocalApplier(world, feedsOf(project, world, views, fault?.events ?? null), writing);
-  const serving = new Serving(
+  const reading = fault?.reading;
+  const serving = new Serving({
     project,
-    views,
+    path: fault === undefined ? servingPath(project) : bentPath(project, views, fault.keys),
     open,
-    fault?.reading === undefined ? undefined : (store) => fault.reading!(store, () => world.endAt),
-    fault?.keys,
-  );
+    ...(reading === undefined ? {} : { wrap: (store) => reading(store, () => world.endAt) }),
+  });
   try {
     for (let rows = 1; rows <= world.rows.length; rows++) await applier.applyTo(rows);
     const [record] = await serving.read([{ ...read, asOf: readAt }], []);

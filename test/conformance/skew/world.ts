@@ -123,6 +123,7 @@ class WorldBuilder {
   readonly #logical: Record<'trips' | 'prices', Logical[]> = { trips: [], prices: [] };
   /** Keys with a tombstone that late rows are still to come for. */
   readonly #wakes: { readonly tombstone: WorldRow; left: number }[] = [];
+  readonly #endedSkus = new Set<Datum>();
   readonly #riders: readonly string[];
   readonly #skus: readonly number[];
   readonly #devices: readonly string[];
@@ -196,7 +197,7 @@ class WorldBuilder {
         if (dice < CORRECTED + MOVED + RETRACTED) return this.#retract(source, logical);
         if (dice < CORRECTED + MOVED + RETRACTED + AGAIN) return this.#repeat(logical);
       }
-      if (random.chance(ENDED)) return this.#end(source);
+      if (random.chance(ENDED)) return this.#end(random.chance(0.3) ? 'trips' : 'prices');
     }
     const { eventAt, tags } = this.#eventTime(source);
     this.#pushNew(source, eventAt, tags);
@@ -291,8 +292,9 @@ class WorldBuilder {
     const key: Record<string, Datum> =
       source === 'trips'
         ? { rider: this.#pickRider(), city: random.chance(0.5) ? random.pick(CITIES) : null }
-        : // one that is not always sold again at once
-          { sku: random.pick(this.#skus) };
+        : // of the rarer ones; what has ended is mostly not sold again
+          { sku: this.#skus[random.between(Math.floor(this.#skus.length / 4), this.#skus.length - 1)]! };
+    if (key['sku'] !== undefined) this.#endedSkus.add(key['sku']);
     const named = source === 'trips' ? { trip_id: this.#name('end') } : {};
     const tombstone = this.#push(source, 'tombstone', eventAt, this.#clock, { ...key, ...named }, Tag.Tombstone);
     this.#wakes.push({ tombstone, left: random.between(5, 12) });
@@ -305,12 +307,12 @@ class WorldBuilder {
     if (--wake.left === 0) this.#wakes.splice(this.#wakes.indexOf(wake), 1);
     const dice = random.unit();
     const eventAt =
-      dice < 0.6
+      dice < 0.9
         ? tombstone.eventAt - random.between(1, LATE_SPAN)
-        : dice < 0.85
+        : dice < 0.95
           ? tombstone.eventAt
           : Math.max(tombstone.eventAt + 1, this.#clock - random.between(0, MICROS_PER_MINUTE));
-    const tags = dice < 0.85 ? Tag.AfterTombstone | Tag.Late : Tag.AfterTombstone;
+    const tags = dice < 0.95 ? Tag.AfterTombstone | Tag.Late : Tag.AfterTombstone;
     const { rider, city, sku } = keyOf(tombstone);
     const key: Record<string, Datum> =
       tombstone.source === 'trips' ? { rider: rider ?? null, city: city ?? random.pick(CITIES) } : { sku: sku ?? null };
@@ -333,7 +335,7 @@ class WorldBuilder {
         };
       case 'prices':
         return {
-          sku: random.chance(0.005) ? null : this.#pickSku(),
+          sku: random.chance(0.005) ? null : this.#pickSoldSku(),
           price: orNull(aNumber(random)),
           stock: orNull(random.between(0, 1_000)),
           tier: orNull(random.pick(['gold', 'silver', ''])),
@@ -347,6 +349,11 @@ class WorldBuilder {
           ok: orNull(random.chance(0.9)),
         };
     }
+  }
+
+  #pickSoldSku(): number {
+    const sku = this.#pickSku();
+    return this.#endedSkus.has(sku) && this.#random.chance(0.9) ? this.#pickSku() : sku;
   }
 
   #name(what: string): string {
