@@ -263,6 +263,21 @@ describe('what the reader serves', () => {
     expect([values[flights6h], values[reader.columns.length + flights6h]]).toEqual([1, 1]);
   });
 
+  test('holds at the fold point of the view where a state may have been folded away', async () => {
+    const store = new MemoryStore();
+    const row = { at: T0, known: T0, airport: 'SFO', delay: 30 };
+    const clockAt = T0 + 3 * MICROS_PER_HOUR;
+    await push(store, [{ seq: 1, eventAt: T0, availableAt: T0, clockAt, row }]);
+    const gone = { origin: 'LAX', destination: 'JFK', distance: 1, booked: null };
+    const nobody = { origin: null, destination: null, distance: 1, booked: null };
+    const { readAt } = await reader.read(store, [
+      { request: gone, asOf: T0 + 1 },
+      { request: gone, asOf: clockAt },
+      { request: nobody, asOf: T0 + 1 },
+    ]);
+    expect([...readAt]).toEqual([clockAt - FOLD_LAG_MICROS, clockAt, T0 + 1]);
+  });
+
   test('says of each value how it came about', async () => {
     const store = new MemoryStore();
     const row = { at: T0, known: T0, airport: 'SFO', delay: null };
