@@ -9,6 +9,7 @@ import { register as registerFeatures } from '../cli/commands/features.ts';
 import { register as registerModels } from '../cli/commands/models.ts';
 import { register as registerPlatform } from '../cli/commands/platform.ts';
 import { register as registerRollout } from '../cli/commands/rollout.ts';
+import { register as registerServe } from '../cli/commands/serve.ts';
 import { register as registerSources } from '../cli/commands/sources.ts';
 import { register as registerTraining } from '../cli/commands/training.ts';
 import flights from '../examples/flights/project.ts';
@@ -159,6 +160,7 @@ function program(): Command {
     registerPlatform,
     registerData,
     registerFeatures,
+    registerServe,
     registerSources,
     registerTraining,
     registerModels,

@@ -31,7 +31,7 @@ export function register(program: Command, { action }: CliContext): void {
       'after',
       [
         '',
-        'Examples:',
+        'Example:',
         '  serin serve delay=model.onnx',
         '  curl localhost:8090/v2/models/delay',
         '',
