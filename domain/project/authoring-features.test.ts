@@ -54,14 +54,14 @@ const orders = source('orders', {
     items: column.i64(),
     country: column.str({ nullable: true }),
     express: column.bool(),
-    op: column.str({ nullable: true }),
+    what: column.str({ nullable: true }),
   },
   eventAt: 'placed_at',
   availableAt: (row) => row.known_at,
   eventId: ['order_id'],
   freshnessSla: minutes(5),
   revisions: 'versions',
-  operation: { column: 'op', retract: 'cancelled', tombstone: 'erased' },
+  operation: { column: 'what', retract: 'cancelled', tombstone: 'erased' },
 });
 
 const returns = source('returns', {
@@ -230,7 +230,7 @@ test('a view says its boundary, its TTL and its own freshness', () => {
   });
   expect(orders.spec).toMatchObject({
     revisions: 'versions',
-    operation: { column: 'op', retract: 'cancelled', tombstone: 'erased' },
+    operation: { column: 'what', retract: 'cancelled', tombstone: 'erased' },
   });
 });
 

@@ -39,14 +39,14 @@ function aProject(): Loose {
       known: column.ts(),
       amount: column.f64(),
       tier: column.str(),
-      op: column.str({ nullable: true }),
+      what: column.str({ nullable: true }),
     },
     eventAt: 'at',
     availableAt: (row) => row.known,
     eventId: ['id'],
     freshnessSla: hours(1),
     revisions: 'versions',
-    operation: { column: 'op', retract: 'R', tombstone: 'T' },
+    operation: { column: 'what', retract: 'R', tombstone: 'T' },
   });
   const customer = entity('customer', { keys: { customer: 'str' }, description: '' });
   const totals = featureView('totals', {

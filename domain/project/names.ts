@@ -24,7 +24,7 @@ export const WINDOW_NAME: NameRule = {
 };
 
 /** Columns that Serin adds to the log of a source. */
-export const LOG_COLUMNS: readonly string[] = ['event_at', 'available_at', 'ingest_seq', 'event_id'];
+export const LOG_COLUMNS: readonly string[] = ['event_at', 'available_at', 'ingest_seq', 'event_id', 'op'];
 
 /** Columns that Serin adds to a dataset, beside request fields and features. */
 export const DATASET_COLUMNS: readonly string[] = ['row_id', 'as_of', 'label', 'label_status', 'split'];
