@@ -2,8 +2,6 @@
 import fc from 'fast-check';
 import type { CaseType } from './case-types.ts';
 
-type TimeAt = (ticks: number) => string;
-
 export const COLUMNS: readonly { readonly name: string; readonly type: CaseType }[] = [
   { name: 'x', type: 'i64' },
   { name: 'y', type: 'f64' },
@@ -12,18 +10,42 @@ export const COLUMNS: readonly { readonly name: string; readonly type: CaseType 
   { name: 't', type: 'ts' },
 ];
 
-/** Values as a case writes them, small ones first; of instants the tick. */
-export const VALUES: Readonly<Record<CaseType, readonly unknown[]>> = {
-  i64: ['1', '2', null, '0', '-1', '9007199254740993', '9223372036854775807', '-9223372036854775808'],
-  f64: [1, 0.1, null, 0.2, 0, -1.5, 1e16, 'NaN', 'Infinity', '-Infinity', 1.7e308, -1.7e308, 3e-200],
+/** The nth value of a type, as a case writes it. */
+export type ValueOf = (type: CaseType, nth: number) => unknown;
+
+/** Small values first; of instants the tick. A world takes its numbers from one palette, so that they meet in sums and ties. */
+const WHOLES: readonly (readonly unknown[])[] = [
+  ['1', '2', null, '0', '-1'],
+  ['9007199254740993', '1', '9007199254740992', null, '-9007199254740993'],
+  ['9223372036854775807', '-9223372036854775808', '1', null],
+];
+const REALS: readonly (readonly unknown[])[] = [
+  [1, 0.1, null, 0.2, 0, -1.5, 0.3],
+  [1, 1e16, -1e16, null, 0.5],
+  [1.7e308, -1.7e308, null, 1, 2 ** 970],
+  ['NaN', 1, 'Infinity', null, '-Infinity', 0],
+  [3e-200, 1e200, -3e-200, null, -1e200],
+];
+const OTHERS = {
   bool: [true, false, null],
-  str: ['a', 'B', null, '', 'é', 'e\u0301', '\uFFFD', '😀', 'NaN', 'a\u0000b', '\'"\\'],
+  str: ['a', 'B', null, '', 'é', 'e\u0301', '\uFFFD', '😀', 'NaN', 'a\u0000b', `'"\\`],
   ts: [0, 3, null, 7],
 };
 
-export function valueOf(type: CaseType, nth: number, at: TimeAt): unknown {
-  const value = VALUES[type][nth]!;
-  return type === 'ts' && value !== null ? at(value as number) : value;
+/** More than there are values of any type: they come round again. */
+export const NTH = 11;
+export const PALETTES = WHOLES.length * REALS.length;
+
+export function valuesOf(at: (ticks: number) => string, palette: number): ValueOf {
+  const values: Readonly<Record<CaseType, readonly unknown[]>> = {
+    ...OTHERS,
+    i64: WHOLES[palette % WHOLES.length]!,
+    f64: REALS[Math.floor(palette / WHOLES.length)]!,
+  };
+  return (type, nth) => {
+    const value = values[type][nth % values[type].length];
+    return type === 'ts' && value !== null ? at(value as number) : value;
+  };
 }
 
 const NUMERIC = [0, 1, 2];
@@ -72,12 +94,17 @@ export interface FeatureDraft {
   readonly unit: number;
 }
 
+/** Null, but for that many in ten. */
+export function inTen<T>(times: number, arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | null> {
+  return fc.oneof({ weight: 10 - times, arbitrary: fc.constant(null) }, { weight: times, arbitrary });
+}
+
 export const aWindowFunction = fc.constantFrom(...FUNCTIONS.map(({ fn }) => fn));
 
 export const aFilter: fc.Arbitrary<FilterDraft> = fc.record({
   column: fc.nat(COLUMNS.length - 1),
   op: fc.constantFrom('==', '!=', '<', '<=', '>', '>=', 'in', 'is_null', 'not_null'),
-  values: fc.array(fc.nat(12), { maxLength: 3 }),
+  values: fc.array(fc.nat(NTH), { maxLength: 3 }),
 });
 
 export const aFeature: fc.Arbitrary<FeatureDraft> = fc.record({
@@ -85,7 +112,7 @@ export const aFeature: fc.Arbitrary<FeatureDraft> = fc.record({
   column: fc.nat(4),
   windows: fc.array(
     fc.record({
-      length: fc.option(aDuration(1, 9), { freq: 6 }),
+      length: inTen(8, aDuration(1, 9)),
       offset: fc.oneof(fc.constant(0), fc.nat(3)),
     }),
     {
@@ -94,15 +121,15 @@ export const aFeature: fc.Arbitrary<FeatureDraft> = fc.record({
     },
   ),
   filter: fc.oneof(fc.constant([]), fc.array(aFilter, { maxLength: 2 })),
-  bucket: fc.option(fc.nat(COLUMNS.length - 1), { freq: 2 }),
+  bucket: inTen(3, fc.nat(COLUMNS.length - 1)),
   skip: fc.boolean(),
-  fallback: fc.option(fc.nat(12), { freq: 3 }),
+  fallback: inTen(3, fc.nat(NTH)),
   unit: fc.constantFrom(1_000_000, 1, 7),
 });
 
-export function filterOf({ column, op, values }: FilterDraft, at: TimeAt): unknown[] {
+export function filterOf({ column, op, values }: FilterDraft, valueOf: ValueOf): unknown[] {
   const { name, type } = COLUMNS[column]!;
-  const read = (nth: number): unknown => valueOf(type, nth % VALUES[type].length, at);
+  const read = (nth: number): unknown => valueOf(type, nth);
   if (op === 'is_null' || op === 'not_null') return [name, op];
   return [name, op, op === 'in' ? values.map(read) : read(values[0] ?? 0)];
 }
@@ -111,7 +138,7 @@ export function filterOf({ column, op, values }: FilterDraft, at: TimeAt): unkno
 export function featureOf(
   { fn, column, windows, filter, bucket, skip, fallback, unit }: FeatureDraft,
   name: string,
-  at: TimeAt,
+  valueOf: ValueOf,
 ): Record<string, unknown> {
   const taken = fn === 'latest' || fn === 'any' ? [0, 1, 2, 3, 4] : FUNCTIONS.find((known) => known.fn === fn)!.columns;
   // rows are counted, or the values that a column has
@@ -138,10 +165,10 @@ export function featureOf(
             ...(offset === 0 ? {} : { offset_us: offset }),
           })),
         }),
-    ...(filter.length === 0 ? {} : { filter: filter.map((condition) => filterOf(condition, at)) }),
+    ...(filter.length === 0 ? {} : { filter: filter.map((condition) => filterOf(condition, valueOf)) }),
     ...(bucket === null || fn === 'latest' ? {} : { bucket: COLUMNS[bucket]!.name }),
     ...(skip ? { nulls: 'skip' } : {}),
-    ...(fallback === null ? {} : defaultOf(valueOf(type, fallback % VALUES[type].length, at))),
+    ...(fallback === null ? {} : defaultOf(valueOf(type, fallback))),
     ...(isRate ? { unit_us: unit } : {}),
   };
 }

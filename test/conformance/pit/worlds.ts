@@ -17,8 +17,10 @@ import {
   featureOf,
   filterOf,
   type FilterDraft,
-  VALUES,
-  valueOf,
+  inTen,
+  NTH,
+  PALETTES,
+  valuesOf,
 } from './world-features.ts';
 
 /** Instants of a world are this many microseconds from its first. */
@@ -72,6 +74,8 @@ interface RowDraft {
 interface SourceDraft {
   readonly identity: 'key_event' | 'row_id' | 'append';
   readonly delay: number | null;
+  /** Whether rows are retracted and ended. */
+  readonly operations: boolean;
   readonly rows: readonly RowDraft[];
 }
 
@@ -96,6 +100,7 @@ interface LabelDraft {
 export interface WorldDraft {
   readonly first: number;
   readonly keyKind: number;
+  readonly palette: number;
   readonly events: SourceDraft;
   readonly censors: SourceDraft;
   readonly spine: readonly { readonly key: number; readonly at: number; readonly extra: readonly number[] }[];
@@ -114,16 +119,17 @@ export interface WorldDraft {
 
 const tick = fc.nat(TICKS);
 const aKey = fc.oneof({ weight: 12, arbitrary: fc.nat(2) }, { weight: 1, arbitrary: fc.constant(3) });
-const someValues = fc.tuple(...COLUMNS.map(({ type }) => fc.nat(VALUES[type].length - 1)));
+const someValues = fc.tuple(...COLUMNS.map(() => fc.nat(NTH)));
 
 const aSource: fc.Arbitrary<SourceDraft> = fc.record({
   identity: fc.constantFrom('key_event', 'row_id', 'append'),
-  delay: fc.option(fc.nat(3)),
+  delay: inTen(5, fc.nat(3)),
+  operations: fc.boolean(),
   rows: fc.array(
     fc.record({
       key: aKey,
       event: tick,
-      known: fc.option(tick, { freq: 12 }),
+      known: inTen(9, tick),
       op: fc.oneof(
         { weight: 8, arbitrary: fc.constant('put' as const) },
         { weight: 1, arbitrary: fc.constantFrom('retract' as const, 'tombstone' as const) },
@@ -141,6 +147,7 @@ export const aWorld: fc.Arbitrary<WorldDraft> = fc.record({
     { weight: 2, arbitrary: fc.nat(FIRST_INSTANTS.length - 1) },
   ),
   keyKind: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: fc.nat(KEYS.length - 1) }),
+  palette: fc.nat(PALETTES - 1),
   events: aSource,
   censors: aSource,
   spine: fc.array(fc.record({ key: aKey, at: tick, extra: someValues }), { maxLength: 5 }),
@@ -148,7 +155,7 @@ export const aWorld: fc.Arbitrary<WorldDraft> = fc.record({
   views: fc.array(
     fc.record({
       exclusive: fc.boolean(),
-      ttl: fc.option(aDuration(0, 6)),
+      ttl: inTen(5, aDuration(0, 6)),
       features: fc.array(aFeature, { minLength: 1, maxLength: 4 }),
     }),
     { maxLength: 2 },
@@ -162,21 +169,21 @@ export const aWorld: fc.Arbitrary<WorldDraft> = fc.record({
       delay: aDuration(0, 2),
       early: fc.boolean(),
       filter: fc.array(aFilter, { maxLength: 1 }),
-      censor: fc.option(fc.array(aFilter, { maxLength: 1 }), { freq: 2 }),
+      censor: inTen(6, fc.array(aFilter, { maxLength: 1 })),
       ofCensors: fc.boolean(),
     }),
     { maxLength: 2 },
   ),
   labelsExclusive: fc.boolean(),
   builtAt: fc.nat(TICKS + 10),
-  split: fc.option(
+  split: inTen(
+    3,
     fc.record({
       start: tick,
       length: fc.nat(5),
       lengths: fc.tuple(fc.nat(2), fc.integer({ min: 1, max: 4 }), fc.nat(2), fc.nat(3)),
       group: fc.boolean(),
     }),
-    { freq: 2 },
   ),
 });
 
@@ -184,28 +191,33 @@ export const aWorld: fc.Arbitrary<WorldDraft> = fc.record({
 export function caseOf(draft: WorldDraft, id: string): Record<string, unknown> {
   const first = FIRST_INSTANTS[draft.first]!;
   const at = (ticks: number): string => formatTime(first + BigInt(ticks));
+  const valueOf = valuesOf(at, draft.palette);
   const { types, values: keys } = KEYS[draft.keyKind]!;
   const parts = types.map((type, i) => ({ name: `k${i}`, type }));
   const spineName = (part: string): string => (draft.renamed ? `of_${part}` : part);
   const on = draft.renamed ? { on: Object.fromEntries(parts.map(({ name }) => [name, spineName(name)])) } : {};
   const keyOf = (key: number): unknown[] =>
     keys[key]!.map((part, i) => (types[i] === 'ts' && part !== null ? at(part as number) : part));
-  const sourceOf = ({ identity, delay, rows }: SourceDraft): unknown => ({
-    key: parts,
-    columns: COLUMNS,
-    identity,
-    ...(delay === null ? {} : { assume_delay_us: delay }),
-    rows: rows.map((row, i) => ({
+  const rowOf = (row: RowDraft, i: number, { identity, operations }: SourceDraft): unknown => {
+    const op = operations ? row.op : 'put';
+    return {
       key: keyOf(row.key),
       event_at: at(row.event),
       available_at: row.known === null ? null : at(row.known),
       seq: i + 1,
-      ...(row.op === 'put' ? {} : { op: row.op }),
-      ...(identity === 'row_id' && row.op !== 'tombstone' ? { row_id: `r${row.id}` } : {}),
-      ...(row.op === 'put'
-        ? { v: Object.fromEntries(COLUMNS.map(({ name, type }, c) => [name, valueOf(type, row.values[c]!, at)])) }
+      ...(op === 'put' ? {} : { op }),
+      ...(identity === 'row_id' && op !== 'tombstone' ? { row_id: `r${row.id}` } : {}),
+      ...(op === 'put'
+        ? { v: Object.fromEntries(COLUMNS.map(({ name, type }, c) => [name, valueOf(type, row.values[c]!)])) }
         : {}),
-    })),
+    };
+  };
+  const sourceOf = (source: SourceDraft): unknown => ({
+    key: parts,
+    columns: COLUMNS,
+    identity: source.identity,
+    ...(source.delay === null ? {} : { assume_delay_us: source.delay }),
+    rows: source.rows.map((row, i) => rowOf(row, i, source)),
   });
   const labelled = draft.labels.length > 0;
   const boundary = (exclusive: boolean): object => (exclusive ? { boundary: 'exclusive' } : {});
@@ -226,7 +238,7 @@ export function caseOf(draft: WorldDraft, id: string): Record<string, unknown> {
       rows: draft.spine.map(({ key, at: asOf, extra }) => [
         ...keyOf(key),
         at(asOf),
-        ...COLUMNS.map(({ type }, c) => valueOf(type, extra[c]!, at)),
+        ...COLUMNS.map(({ type }, c) => valueOf(type, extra[c]!)),
       ]),
     },
     views: draft.views.map(({ exclusive, ttl, features }, v) => ({
@@ -236,7 +248,7 @@ export function caseOf(draft: WorldDraft, id: string): Record<string, unknown> {
       // a label of the same source demands its boundary
       ...boundary(labelled ? draft.labelsExclusive : exclusive),
       ...(ttl === null ? {} : { ttl_us: ttl }),
-      features: features.map((feature, f) => featureOf(feature, `f${f}`, at)),
+      features: features.map((feature, f) => featureOf(feature, `f${f}`, valueOf)),
     })),
     ...(labelled
       ? {
@@ -244,7 +256,7 @@ export function caseOf(draft: WorldDraft, id: string): Record<string, unknown> {
             const feature = featureOf(
               { fn, column, windows: [], filter, bucket: null, skip: false, fallback: null, unit: 1_000_000 },
               `y${l}`,
-              at,
+              valueOf,
             );
             return {
               name: `y${l}`,
@@ -256,11 +268,11 @@ export function caseOf(draft: WorldDraft, id: string): Record<string, unknown> {
               horizon_us: horizon,
               ...(delay === 0 ? {} : { delay_us: delay }),
               ...boundary(draft.labelsExclusive),
-              ...(filter.length === 0 ? {} : { filter: filter.map((condition) => filterOf(condition, at)) }),
+              ...(filter.length === 0 ? {} : { filter: filter.map((condition) => filterOf(condition, valueOf)) }),
               ...(early ? { early_positive: true } : {}),
               ...(censor === null
                 ? {}
-                : { censor: { source: 'm', ...on, filter: censor.map((condition) => filterOf(condition, at)) } }),
+                : { censor: { source: 'm', ...on, filter: censor.map((condition) => filterOf(condition, valueOf)) } }),
             };
           }),
           built_at: at(draft.builtAt),
