@@ -46,7 +46,8 @@ export function encodeHistory(plan: HistoryPlan, history: KeyHistory): Uint8Arra
 
 /** @throws RangeError when the bytes are of another format or of another view's layout */
 export function decodeHistory(plan: HistoryPlan, bytes: Uint8Array): KeyHistory {
-  const from = new ByteReader(bytes);
+  // identities are read from the bytes later, and those are the caller's
+  const from = new ByteReader(plan.identity === 'row_id' ? new Uint8Array(bytes) : bytes);
   if (bytes.length < HEADER_BYTES || from.byte() !== HISTORY_FORMAT || layoutIn(from) !== plan.layout) {
     throw new RangeError(
       `${plan.id}: these ${bytes.length} bytes are not the history of a key of this view (format ${HISTORY_FORMAT})`,
@@ -121,8 +122,9 @@ function readFacts(from: ByteReader, plan: HistoryPlan): Fact[] {
     eventAt = plus(eventAt, from.whole());
     const availableAt = plus(eventAt, from.whole());
     seq += Number(from.whole());
-    const identity =
-      !hasIdentity || kind === 'tombstone' ? null : (head & UUID_FLAG) !== 0 ? readUuid(from) : from.text();
+    const isNamed = hasIdentity && kind !== 'tombstone';
+    const uuid = isNamed && (head & UUID_FLAG) !== 0 ? from.raw(16) : null;
+    const identity = isNamed && uuid === null ? from.text() : null;
     let values = NO_VALUES;
     if (kind === 'put') {
       const read = new Array<Datum>(slots.length);
@@ -135,7 +137,11 @@ function readFacts(from: ByteReader, plan: HistoryPlan): Fact[] {
       }
       values = read;
     }
-    facts.push({ kind, eventAt, availableAt, seq, identity, values });
+    facts.push(
+      uuid === null
+        ? { kind, eventAt, availableAt, seq, identity, values }
+        : new FactByUuid(kind, eventAt, availableAt, seq, uuid, values),
+    );
   }
   return facts;
 }
@@ -156,8 +162,38 @@ function writeUuid(out: ByteWriter, uuid: string): void {
   out.raw(Buffer.from(uuid.replaceAll('-', ''), 'hex'));
 }
 
-function readUuid(from: ByteReader): string {
-  const bytes = from.raw(16);
+/** Reads of rows that have one version each never ask for the identity, so its text is made when somebody does. */
+class FactByUuid implements Fact {
+  readonly kind: FactKind;
+  readonly eventAt: Instant;
+  readonly availableAt: Instant;
+  readonly seq: number;
+  readonly values: readonly Datum[];
+  readonly #uuid: Uint8Array;
+  #identity: string | null = null;
+
+  constructor(
+    kind: FactKind,
+    eventAt: Instant,
+    availableAt: Instant,
+    seq: number,
+    uuid: Uint8Array,
+    values: readonly Datum[],
+  ) {
+    this.kind = kind;
+    this.eventAt = eventAt;
+    this.availableAt = availableAt;
+    this.seq = seq;
+    this.values = values;
+    this.#uuid = uuid;
+  }
+
+  get identity(): string {
+    return (this.#identity ??= textOfUuid(this.#uuid));
+  }
+}
+
+function textOfUuid(bytes: Uint8Array): string {
   const hex = Buffer.from(bytes.buffer, bytes.byteOffset, 16).toString('hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

@@ -264,6 +264,24 @@ test('a hot key of hop windows and lifetimes keeps tiles, not rows', () => {
   expect(() => readHistory(plan, history, 19_999)).toThrow(/fold point/);
 });
 
+test('rows named by a UUID are corrected after their bytes have gone and come', () => {
+  const plan = compileHistoryView(aView([aFeature('n', 'latest', { of: N })]), aSource('row_id'), ENTITY);
+  const identity = '0e8d1c5a-00ff-4b6e-9a01-0123456789ab';
+  const at = { kind: 'put' as const, eventAt: 1, identity };
+  const history = createHistory(plan);
+  addFact(plan, history, factOf(plan, { n: 1 }, { ...at, availableAt: 1, seq: 1 }));
+  const bytes = Buffer.from(encodeHistory(plan, history));
+  const decoded = decodeHistory(plan, bytes);
+  bytes.fill(0);
+  expect(decoded.facts.map((fact) => fact.identity)).toEqual([identity]);
+  addFact(plan, decoded, factOf(plan, { n: 2 }, { ...at, availableAt: 2, seq: 2 }));
+  expect(readHistory(plan, decoded, 1).values).toEqual([1]);
+  expect(readHistory(plan, decoded, 2).values).toEqual([2]);
+  foldHistory(plan, decoded, 2);
+  const again = decodeHistory(plan, encodeHistory(plan, decoded));
+  expect(again.facts.map((fact) => [fact.identity, fact.seq])).toEqual([[identity, 2]]);
+});
+
 test('bytes of another view, cut bytes and facts that a source cannot have are refused', () => {
   const plan = compileHistoryView(aView([aFeature('n', 'latest', { of: N })]), aSource('append'), ENTITY);
   const other = compileHistoryView(aView([aFeature('n', 'latest', { of: X })]), aSource('append'), ENTITY);
