@@ -29,7 +29,13 @@ function aSource(overrides: Partial<SourceSpec> = {}): SourceSpec {
 const rows = fc.record({
   at: fc.maxSafeInteger(),
   n: fc.option(fc.maxSafeInteger()),
-  x: fc.option(fc.double({ noNaN: true, noDefaultInfinity: true }).map((x) => x + 0)),
+  x: fc.option(
+    fc.oneof(
+      fc.double({ noNaN: true, noDefaultInfinity: true }).map((x) => x + 0),
+      fc.maxSafeInteger(),
+      fc.constantFrom(2 ** 53, -(2 ** 53), 2 ** 53 - 1, 1 - 2 ** 53, 1e300),
+    ),
+  ),
   b: fc.option(fc.boolean()),
   t: fc.option(fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\0'))),
 });
@@ -104,11 +110,11 @@ describe('ids of a pushed row', () => {
   });
 
   test('stay as they are when the source gains a nullable column, reorders its columns or widens one', () => {
-    const before = createRowIds(aSource({ revisions: 'versions', eventId: ['t'] }));
+    const before = createRowIds(aSource({ revisions: 'versions', eventId: ['t', 'n'] }));
     const { columns } = aSource();
     const evolved = columns.toReversed().map((each) => (each.name === 'n' ? column('n', 'f64') : each));
     const after = createRowIds(
-      aSource({ revisions: 'versions', eventId: ['t'], columns: [column('added', 'str'), ...evolved] }),
+      aSource({ revisions: 'versions', eventId: ['t', 'n'], columns: [column('added', 'str'), ...evolved] }),
     );
     expect(after({ ...row, added: null }, 'put', 7)).toEqual(before(row, 'put', 7));
   });

@@ -111,7 +111,11 @@ test('the identity of an event tells values, types and column borders apart', ()
     { shop: 'a', items: 1, total: null, gift: null },
   ];
   expect(new Set(rows.map(identityOf)).size).toBe(rows.length);
-  expect(identityOf({ shop: '🛬', items: -3, total: 0, gift: true })).toBe(`s1:🛬i-3;f${'0'.repeat(64)}b1`);
+  expect(identityOf({ shop: '🛬', items: -3, total: 0.5, gift: true })).toBe(
+    `s1:🛬i-3;f001111111110${'0'.repeat(52)}b1`,
+  );
+  // as it was before the column was widened
+  expect(identityOf({ shop: 'a', items: 1, total: 1, gift: null })).toBe('s1:ai1;i1;n');
   expect(eventIdOfDigest('0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef')).toBe(
     '01234567-89ab-cdef-0123-456789abcdef',
   );

@@ -149,9 +149,10 @@ export function createRowContract(source: SourceSpec, keys: readonly (readonly s
 
 /**
  * What makes two events one, as text: per `eventId` column a type tag, for text its length, then the value; a null is `n`.
- * The event id is the first half of its SHA-256. An `f64` is written as its 64 bits, so that no two numbers share a text.
+ * The event id is the first half of its SHA-256. An `f64` is written as its 64 bits, so that no two numbers share a text;
+ * but a whole one is written as an `i64` is, so that a column that is widened keeps its ids.
  *
- *   i64 `i<decimal>;`   ts `t<decimal µs>;`   f64 `f<64 binary digits>`   bool `b0|b1`   str `s<code points>:<text>`
+ *   i64 `i<decimal>;`   ts `t<decimal µs>;`   f64 `f<64 binary digits>` or `i<decimal>;`   bool `b0|b1`   str `s<code points>:<text>`
  */
 export function createEventIdentity(source: {
   readonly columns: readonly Pick<ColumnSpec, 'name' | 'type'>[];
@@ -168,6 +169,7 @@ export function createEventIdentity(source: {
       else if (type === 'i64') text += `i${value};`;
       else if (type === 'ts') text += `t${value};`;
       else if (type === 'bool') text += value === true ? 'b1' : 'b0';
+      else if (type === 'f64' && Number.isSafeInteger(value)) text += `i${value};`;
       else if (type === 'f64') {
         bits.setFloat64(0, value as number);
         text += `f${bits.getBigUint64(0).toString(2).padStart(64, '0')}`;
@@ -183,8 +185,8 @@ export function createEventIdentity(source: {
  *
  * Of a source without versions: for a retract the event it removes, `r<event identity>`. Else the whole row,
  * `<operation's position>a<available_at>;` and then per column that is not null, ascending by name, `<characters of the name>:<name>`
- * and the value as `createEventIdentity` writes it, numbers of both types as `f64`: so the text stays as it is when a source
- * gains a nullable column, changes the order of its columns or widens an `i64`.
+ * and the value as `createEventIdentity` writes it: so the text stays as it is when a source gains a nullable column, changes
+ * the order of its columns or widens an `i64`.
  * @returns null where the version id is the event id
  */
 export function createVersionIdentity(
@@ -196,7 +198,7 @@ export function createVersionIdentity(
     .map(({ name, type }) => ({
       name,
       tag: `${Array.from(name).length}:${name}`,
-      text: createEventIdentity({ columns: [{ name, type: type === 'i64' ? 'f64' : type }], eventId: [name] }),
+      text: createEventIdentity({ columns: [{ name, type }], eventId: [name] }),
     }));
   return (row, operation, availableAt) => {
     if (source.revisions !== 'versions') {

@@ -25,8 +25,8 @@ export function versionIdSql(source: SourceSpec, availableAt: string): string {
       .toSorted((a, b) => (a.name < b.name ? -1 : 1))
       .map(({ name, type }) => {
         const value = quoteIdentifier(name);
-        const text = type === 'i64' ? identityText('f64', `CAST(${value} AS DOUBLE)`) : identityText(type, value);
-        return `CASE WHEN ${value} IS NULL THEN '' ELSE concat(${textSql(`${Array.from(name).length}:${name}`)}, ${text}) END`;
+        const tag = textSql(`${Array.from(name).length}:${name}`);
+        return `CASE WHEN ${value} IS NULL THEN '' ELSE concat(${tag}, ${identityText(type, value)}) END`;
       }),
   ];
   if (source.revisions === 'versions') return idSql(whole);
@@ -60,7 +60,7 @@ function identityText(type: ColumnSpec['type'], value: string): string {
     i64: `concat('i', ${value}, ';')`,
     ts: `concat('t', ${value}, ';')`,
     bool: `CASE WHEN ${value} THEN 'b1' ELSE 'b0' END`,
-    f64: `concat('f', CAST(CAST(${value} AS BIT) AS VARCHAR))`,
+    f64: `CASE WHEN ${value} = trunc(${value}) AND abs(${value}) <= ${Number.MAX_SAFE_INTEGER} THEN concat('i', CAST(${value} AS BIGINT), ';') ELSE concat('f', CAST(CAST(${value} AS BIT) AS VARCHAR)) END`,
     str: `concat('s', length(${value}), ':', ${value})`,
   }[type];
 }
