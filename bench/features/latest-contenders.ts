@@ -3,7 +3,7 @@ import type { DuckDb } from '../../features/offline/duckdb.ts';
 import { textSql } from '../../features/offline/duckdb.ts';
 import { logRelationSql } from '../../features/offline/log-relation.ts';
 import { logRelation } from '../../features/offline/sql/fact-table.ts';
-import { createLatestTable } from '../../features/offline/sql/latest-merge.ts';
+import { prepareLatest } from '../../features/offline/sql/latest-merge.ts';
 import type { ViewQuestion } from '../../features/offline/sql/answer-spine.ts';
 import { compileHistoryView } from '../../features/history/compile.ts';
 import { type LatestData, latestDefinitions } from './latest-data.ts';
@@ -16,10 +16,10 @@ export async function joinBySerin(duckdb: DuckDb, { spine, tables }: LatestData,
     return { plan: compileHistoryView(view, source, entity), log, key: table.key };
   });
   const relation = { sql: `read_parquet(${textSql(spine)})`, row: 'row_id', asOf: 'as_of', knownSeq: null };
-  await createLatestTable(duckdb, 'joined', relation, questions, ['origin', 'dest', 'as_of']);
+  const joined = await prepareLatest(duckdb, 'joined', relation, questions, ['origin', 'dest', 'as_of']);
   const columns = tables.flatMap(({ name, values }, u) => values.map((value, i) => `v${u}_${i} AS ${name}__${value}`));
   await duckdb.run(`
-    COPY (SELECT idx AS row_id, origin, dest, as_of, ${columns.join(', ')} FROM joined) TO ${textSql(output)} (FORMAT parquet)`);
+    COPY (SELECT idx AS row_id, origin, dest, as_of, ${columns.join(', ')} FROM (${joined.sql})) TO ${textSql(output)} (FORMAT parquet)`);
 }
 
 /** What one writes first: two ASOF joins by event time. It knows neither when a row was known nor which version stood. */

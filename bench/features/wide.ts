@@ -7,7 +7,7 @@ import { type DuckDb, textSql } from '../../features/offline/duckdb.ts';
 import { logRelationSql } from '../../features/offline/log-relation.ts';
 import type { ViewQuestion } from '../../features/offline/sql/answer-spine.ts';
 import { logRelation } from '../../features/offline/sql/fact-table.ts';
-import { latestColumnsSql } from '../../features/offline/sql/latest-sql.ts';
+import { prepareLatest } from '../../features/offline/sql/latest-merge.ts';
 
 export interface WideData {
   readonly spine: string;
@@ -60,7 +60,9 @@ export async function joinWide(duckdb: DuckDb, { spine, logs }: WideData, output
   for (let from = 0; from < logs.length; from += VIEWS_AT_ONCE) {
     const questions = logs.slice(from, from + VIEWS_AT_ONCE).map((path, i) => question(from + i, path));
     const carried = ['account', 'as_of', ...answers];
-    const joined = latestColumnsSql(
+    const joined = await prepareLatest(
+      duckdb,
+      'wide',
       { sql: relation, row: 'row_id', asOf: 'as_of', knownSeq: null },
       questions,
       carried,
@@ -73,7 +75,7 @@ export async function joinWide(duckdb: DuckDb, { spine, logs }: WideData, output
     );
     const table = `joined_${from}`;
     await duckdb.run(
-      `CREATE TEMP TABLE ${table} AS SELECT idx AS row_id, ${[...carried, ...columns.map(([own, name]) => `${own} AS ${name}`)].join(', ')} FROM (${joined})`,
+      `CREATE TEMP TABLE ${table} AS SELECT idx AS row_id, ${[...carried, ...columns.map(([own, name]) => `${own} AS ${name}`)].join(', ')} FROM (${joined.sql})`,
     );
     if (from > 0) await duckdb.run(`DROP TABLE ${relation}`);
     relation = table;

@@ -22,7 +22,7 @@ import {
   TOMBSTONE,
 } from './fact-table.ts';
 import { datumOf, finishOutput } from './finish-output.ts';
-import { createLatestTable } from './latest-merge.ts';
+import { prepareLatest } from './latest-merge.ts';
 import { latestColumnsSql } from './latest-sql.ts';
 import { findNewest, latestGroups } from './newest-sql.ts';
 
@@ -249,14 +249,13 @@ export async function answerLatest(
   plan: 'sql' | 'merge',
 ): Promise<ViewAnswer> {
   const answer = emptyAnswer(question.plan, spine.rows);
-  if (plan === 'merge') await createLatestTable(duckdb, 'pit_latest', spine, [question]);
-  const answers = plan === 'sql' ? latestColumnsSql(spine, [question]) : 'FROM pit_latest';
-  for await (const [idx, ...row] of rowsOf(duckdb, answers)) {
+  const merged = plan === 'merge' ? await prepareLatest(duckdb, 'pit_latest', spine, [question]) : null;
+  for await (const [idx, ...row] of rowsOf(duckdb, merged?.sql ?? latestColumnsSql(spine, [question]))) {
     for (let i = 0; i < answer.values.length; i++) {
       answer.values[i]![Number(idx)] = datumOf(row[2 * i]!);
       answer.statuses[i]![Number(idx)] = row[2 * i + 1] as FeatureStatus;
     }
   }
-  if (plan === 'merge') await duckdb.run('DROP TABLE pit_latest');
+  await merged?.release();
   return answer;
 }
