@@ -83,16 +83,15 @@ class Feeds {
   }
 }
 
-/** Sequences begin at 1 in a log; a case may begin at 0. */
+/** Sequences begin at 1 in a log; those of a case that begins at 0 are one more. */
 function eventsOf({ rows, identity }: WorldSource, foldTo: Instant | null): PushedEvent[] {
+  const shift = rows[0]?.seq === 0 ? 1 : 0;
   return rows.map(({ kind, eventAt, availableAt, seq, row }) => ({
     kind,
     eventAt,
     availableAt,
-    seq: seq + 1,
-    // a clock that no number holds would be rounded, and the fold point might pass the question
-    clockAt:
-      typeof foldTo === 'number' && Number.isSafeInteger(foldTo + FOLD_LAG_MICROS) ? foldTo + FOLD_LAG_MICROS : null,
+    seq: seq + shift,
+    clockAt: typeof foldTo === 'number' ? foldTo + FOLD_LAG_MICROS : null,
     row,
     eventId: identity === 'row_id' ? String(row['row']) : String(seq),
   }));
