@@ -282,6 +282,36 @@ test('rows named by a UUID are corrected after their bytes have gone and come', 
   expect(again.facts.map((fact) => [fact.identity, fact.seq])).toEqual([[identity, 2]]);
 });
 
+test('the bytes of a history stay what they are: they are stored', () => {
+  const view = aView([
+    aFeature('n', 'latest', { of: N }),
+    aFeature('t', 'last', { of: T, windows: over(100, 10) }),
+    aFeature('x', 'sum', { of: X, windows: [{ name: 'ever', lengthMicros: null, hopMicros: null }] }),
+  ]);
+  const plan = compileHistoryView(view, aSource('append'), ENTITY);
+  const history = createHistory(plan);
+  const rows = [
+    { at: 10, n: 2n ** 53n, x: 0.5, t: 'a' },
+    { at: 25, n: null, x: -0.25, t: 'b' },
+    { at: 40, n: -3, x: null, t: null },
+  ];
+  rows.forEach(({ at, ...row }, seq) =>
+    addFact(plan, history, factOf(plan, row, { kind: 'put', eventAt: at, availableAt: at + 1, seq, identity: null })),
+  );
+  foldHistory(plan, history, 30);
+  // a change here is a new HISTORY_FORMAT
+  expect(Buffer.from(encodeHistory(plan, history)).toString('hex')).toBe(
+    [
+      '013719e648013d0133',
+      '0200330303010162000000000000d0bf001f03030606',
+      '00',
+      '020101151701010161290133350301016201',
+      '01020000000002',
+      '0104',
+    ].join(''),
+  );
+});
+
 test('bytes of another view, cut bytes and facts that a source cannot have are refused', () => {
   const plan = compileHistoryView(aView([aFeature('n', 'latest', { of: N })]), aSource('append'), ENTITY);
   const other = compileHistoryView(aView([aFeature('n', 'latest', { of: X })]), aSource('append'), ENTITY);
