@@ -53,7 +53,10 @@ export interface PushedBatch {
 export type Ingested = Omit<IngestSourceResult, 'compactionDue'>;
 
 /** Takes batches into the log of a source. */
-export function createIngestion({ db, blobs, config, logger, now }: Dependencies, upkeep: LogUpkeep) {
+export function createIngestion(
+  { db, blobs, config, logger, now }: Pick<Dependencies, 'db' | 'blobs' | 'config' | 'logger' | 'now'>,
+  upkeep: LogUpkeep,
+) {
   return { ingestFromFile, ingestPushed };
 
   async function withDuckDb<T>(work: (duckdb: DuckDb) => Promise<T>): Promise<T> {

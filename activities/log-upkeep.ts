@@ -20,7 +20,12 @@ export interface LogUpkeep {
   tidyIndex(source: SourceSpec): Promise<void>;
 }
 
-export function createLogUpkeep({ db, blobs, config, now }: Dependencies): LogUpkeep {
+export function createLogUpkeep({
+  db,
+  blobs,
+  config,
+  now,
+}: Pick<Dependencies, 'db' | 'blobs' | 'config' | 'now'>): LogUpkeep {
   const { workDir } = config;
 
   return {

@@ -37,9 +37,9 @@ beforeAll(async () => {
   blobs = new FileBlobStore(join(workDir, 'blobs'));
   duckdb = await DuckDb.open({ memory: '500MB', threads: 1, tempDir: join(workDir, 'spill') });
   index = openEventIndex(blobs);
-  const { db, pool } = database;
+  const { db } = database;
   const config = { workDir, duckdbMemory: '500MB', duckdbThreads: 1 };
-  const dependencies = { db, pool, blobs, config, logger: pino({ level: 'silent' }), now: () => 1_000_000 };
+  const dependencies = { db, blobs, config, logger: pino({ level: 'silent' }), now: () => 1_000_000 };
   upkeep = createLogUpkeep(dependencies);
   ingestion = createIngestion(dependencies, upkeep);
 });
