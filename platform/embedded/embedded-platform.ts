@@ -34,7 +34,14 @@ export interface EmbeddedPlatformOptions {
   readonly fresh?: boolean;
   readonly config: Pick<
     Config,
-    'given' | 'temporalAddress' | 'temporalUiUrl' | 'temporalNamespace' | 'temporalCli' | 'cacheDir' | 'logLevel'
+    | 'given'
+    | 'temporalAddress'
+    | 'temporalUiUrl'
+    | 'temporalNamespace'
+    | 'temporalCli'
+    | 'cacheDir'
+    | 'logLevel'
+    | 'onlineStoreUrl'
   >;
   /** Given ones are used or refused; the others are chosen free. */
   readonly ports?: Partial<EmbeddedPorts>;
