@@ -53,6 +53,14 @@ export type FeatureExplanation =
 
 export const EXPLAINED_EVENTS = 20;
 
+/** Events that one answer holds in all: it travels as one message, of which 2 MB is the limit. */
+const ANSWERED_EVENTS = 4_000;
+
+/** How many events each of so many lists may name. */
+export function eventsEach(lists: number): number {
+  return Math.max(1, Math.min(EXPLAINED_EVENTS, Math.floor(ANSWERED_EVENTS / Math.max(1, lists))));
+}
+
 export interface RowExplanation {
   readonly dataset: string;
   readonly row: number;

@@ -9,11 +9,12 @@ import {
 import { quoteIdentifier as quote, type Value } from '../../domain/project/expression.ts';
 import type { ColumnStatistics } from '../../domain/features/dataset-manifest.ts';
 import type { LeakageFinding } from '../../domain/features/leakage.ts';
+import type { ViewUsePlan } from '../kernel/feature-set-plan.ts';
 import { readMissing } from '../kernel/view-state.ts';
 import type { DatasetDefinitions } from './dataset-definitions.ts';
 import type { AssemblyTask, DatasetJob, DatasetResult, SpineSummary } from './dataset-job.ts';
 import { outputsUsed } from './dataset-questions.ts';
-import { openLog, requestColumn } from './dataset-log.ts';
+import { openLog, requestColumn, spineSql } from './dataset-log.ts';
 import { columnStatistics } from './dataset-statistics.ts';
 import { doubleSql, type DuckDb, fileListSql, textSql } from './duckdb.ts';
 import { missingValue } from './history-replay.ts';
@@ -38,8 +39,7 @@ export async function assembleDataset(
 ): Promise<DatasetResult> {
   const { featureSet, sources } = definitions;
   const { spine, spinePath } = task;
-  await joinAnswers(duckdb, definitions, task);
-  await deriveFeatures(duckdb, definitions, spine, onRows);
+  await deriveFeatures(duckdb, definitions, task, onRows);
   await writeParquet(duckdb, definitions, task);
   for (const source of sources) await openLog(duckdb, source, job);
   const rowsOf = (source: string): number => job.logs[source]!.rows;
@@ -59,20 +59,23 @@ export async function assembleDataset(
   };
 }
 
-/** View `joined`: the spine's columns, label, label_status and `f<i>` for feature i (NaN: null); derived features are not there yet. */
-async function joinAnswers(
-  duckdb: DuckDb,
-  { featureSet, label }: DatasetDefinitions,
-  { spinePath, answers, labels }: AssemblyTask,
-): Promise<void> {
+/**
+ * A SELECT of the spine's columns and `f<i>` for feature i (NaN: null), of the view features that are wanted: each use of a
+ * view is a join.
+ */
+function answeredSql(
+  { featureSet }: DatasetDefinitions,
+  { spinePath, answers }: AssemblyTask,
+  isWanted: (feature: number) => boolean,
+): string {
   const features: string[] = [];
   const joins: string[] = [];
-  const columnsOfView = featureSet.views.map((_, view) =>
-    outputsUsed(featureSet.uses.filter((use) => use.view === view)),
-  );
-  featureSet.uses.forEach((use, number) => {
+  for (const [number, use] of featureSet.uses.entries()) {
+    if (!use.features.some(isWanted)) continue;
     const view = featureSet.views[use.view]!;
-    const asker = featureSet.uses.slice(0, number).filter((each) => each.view === use.view).length;
+    const sameView = (each: ViewUsePlan): boolean => each.view === use.view;
+    const columns = outputsUsed(featureSet.uses.filter(sameView));
+    const asker = featureSet.uses.slice(0, number).filter(sameView).length;
     joins.push(
       `LEFT JOIN (SELECT * FROM read_parquet(${fileListSql(answers[use.view]!)}) WHERE use = ${asker}) u${number} ON u${number}.idx = spine.idx`,
     );
@@ -80,22 +83,16 @@ async function joinAnswers(
     const missing = new Float64Array(view.plan.outputs.length);
     if (view.kind === 'tiles') readMissing(view.plan, missing, 0);
     else for (const output of use.outputs) missing[output] = missingValue(view.plan, output);
-    use.features.forEach((feature, i) => {
+    for (const [i, feature] of use.features.entries()) {
+      if (!isWanted(feature)) continue;
       const output = use.outputs[i]!;
-      const value = `u${number}.o${columnsOfView[use.view]!.indexOf(output)}`;
-      features[feature] =
-        `CASE WHEN u${number}.idx IS NULL THEN ${numberSql(missing[output]!)} ELSE ${value} END AS f${feature}`;
-    });
-  });
-  const labelled =
-    label.window === undefined
-      ? 'spine.*'
-      : `spine.*, label.label, COALESCE(label.label_status, 'IMMATURE') AS label_status`;
-  if (label.window !== undefined)
-    joins.push(`LEFT JOIN read_parquet(${fileListSql(labels)}) label ON label.idx = spine.idx`);
-  await duckdb.run(`
-    CREATE VIEW joined AS SELECT ${[labelled, ...features.filter((sql) => sql !== undefined)].join(', ')}
-    FROM read_parquet(${textSql(spinePath)}) spine ${joins.join(' ')}`);
+      const value = `u${number}.o${columns.indexOf(output)}`;
+      features.push(
+        `CASE WHEN u${number}.idx IS NULL THEN ${numberSql(missing[output]!)} ELSE ${value} END AS f${feature}`,
+      );
+    }
+  }
+  return `SELECT ${['spine.*', ...features].join(', ')} FROM ${spineSql({ spinePath })} spine ${joins.join(' ')}`;
 }
 
 function numberSql(value: number): string {
@@ -105,10 +102,11 @@ function numberSql(value: number): string {
 /** Table `derived`: idx and `f<i>` of each derived feature. */
 async function deriveFeatures(
   duckdb: DuckDb,
-  { featureSet, derived, derivedReads }: DatasetDefinitions,
-  { rows: total }: SpineSummary,
+  definitions: DatasetDefinitions,
+  task: AssemblyTask,
   onRows: (rows: number) => void,
 ): Promise<void> {
+  const { featureSet, derived, derivedReads } = definitions;
   if (derived.length === 0) return;
   await duckdb.run(`CREATE TABLE derived (idx DOUBLE${derived.map((i) => `, f${i} DOUBLE`).join('')})`);
   const writer = await duckdb.openDoubles('derived', 1 + derived.length);
@@ -117,7 +115,8 @@ async function deriveFeatures(
   const row = new Float64Array(1 + derived.length);
   const request: Record<string, Value> = {};
   const read = ['idx', 'as_of', ...derivedReads.map((i) => `f${i}`), ...inputs.map(requestColumn)];
-  for await (const { rows, columns } of duckdb.values(`SELECT ${read.join(', ')} FROM joined`)) {
+  const from = answeredSql(definitions, task, (feature) => derivedReads.includes(feature));
+  for await (const { rows, columns } of duckdb.values(`SELECT ${read.join(', ')} FROM (${from})`)) {
     const numbers = columns as readonly number[][];
     for (let i = 0; i < rows; i++) {
       for (let c = 0; c < derivedReads.length; c++) vector[derivedReads[c]!] = numbers[2 + c]![i]!;
@@ -127,33 +126,36 @@ async function deriveFeatures(
       for (let c = 0; c < derived.length; c++) row[1 + c] = vector[derived[c]!]!;
       writer.add(row);
     }
-    onRows(Math.min(rows, total));
+    onRows(rows);
   }
   writer.close();
 }
 
-async function writeParquet(
-  duckdb: DuckDb,
-  { featureSet, derived }: DatasetDefinitions,
-  { outputPath }: AssemblyTask,
-): Promise<void> {
+async function writeParquet(duckdb: DuckDb, definitions: DatasetDefinitions, task: AssemblyTask): Promise<void> {
+  const { featureSet, derived, label: labelSpec } = definitions;
   const { rowId, asOf, label, labelStatus, split } = DATASET_COLUMNS;
+  const windowed = labelSpec.window !== undefined;
   const selected = [
     rowId,
     asOf,
     ...featureSet.request.map((field) => `${requestColumn(field.name)} AS ${quote(field.name)}`),
     ...featureSet.featureNames.map((name, c) => `CASE WHEN ISNAN(f${c}) THEN NULL ELSE f${c} END AS ${quote(name)}`),
-    label,
-    labelStatus,
+    windowed ? `outcome.label AS ${label}` : label,
+    windowed ? `outcome.label_status AS ${labelStatus}` : labelStatus,
     split,
   ];
-  const from = derived.length === 0 ? 'joined' : 'joined JOIN derived ON joined.idx = CAST(derived.idx AS BIGINT)';
+  const joins = [
+    ...(derived.length === 0 ? [] : ['JOIN derived ON answered.idx = CAST(derived.idx AS BIGINT)']),
+    ...(windowed ? [`JOIN read_parquet(${fileListSql(task.labels)}) outcome ON outcome.idx = answered.idx`] : []),
+  ];
   // one thread and one order, so that the same rows are the same bytes
   await duckdb.run('SET threads = 1');
   await duckdb.run('SET preserve_insertion_order = true');
   await duckdb.run(`
-    COPY (SELECT ${selected.join(', ')} FROM ${from} ORDER BY joined.idx)
-    TO ${textSql(outputPath)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)`);
+    COPY (
+      SELECT ${selected.join(', ')} FROM (${answeredSql(definitions, task, () => true)}) answered ${joins.join(' ')}
+      ORDER BY answered.idx
+    ) TO ${textSql(task.outputPath)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)`);
 }
 
 async function countSplits(

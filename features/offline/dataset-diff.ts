@@ -5,7 +5,7 @@ import {
   type ChangedColumn,
   type DatasetDiff,
   type DatasetSide,
-  EXPLAINED_EVENTS,
+  eventsEach,
   type SourceEvent,
 } from '../../domain/features/dataset-explanation.ts';
 import { quoteIdentifier as quote } from '../../domain/project/expression.ts';
@@ -43,6 +43,7 @@ export async function diffDatasets(duckdb: DuckDb, before: OpenDataset, after: O
   };
   const reader = await FeatureEvents.open(duckdb, after, knowledgeCut);
   const found: ChangedColumn[] = [];
+  const atMost = eventsEach(SAMPLES_PER_COLUMN * [...changed.values()].filter((count) => count > 0).length);
   for (const column of columns) {
     const count = changed.get(column)!;
     if (count === 0) continue;
@@ -54,7 +55,7 @@ export async function diffDatasets(duckdb: DuckDb, before: OpenDataset, after: O
         asOf: row['as_of'] as number,
         before: row['before'] as number | string | null,
         after: row['after'] as number | string | null,
-        events: events.slice(0, EXPLAINED_EVENTS),
+        events: events.slice(0, atMost),
         eventCount: events.length,
       });
     }

@@ -1,6 +1,7 @@
 /** The events behind the cells of a dataset, found again in the logs that it was made from. */
 import { SerinError } from '../../domain/errors.ts';
 import {
+  eventsEach,
   EXPLAINED_EVENTS,
   type FeatureExplanation,
   type LeftOutEvent,
@@ -46,7 +47,8 @@ export async function explainRow(duckdb: DuckDb, dataset: OpenDataset, rowId: nu
   const row = await readRow(duckdb, dataset, rowId);
   const reader = await FeatureEvents.open(duckdb, dataset, manifest.knowledgeCut);
   const features: FeatureExplanation[] = [];
-  for (const feature of reader.features) features.push(await explainFeature(reader, feature, row));
+  const atMost = eventsEach(2 * reader.features.length);
+  for (const feature of reader.features) features.push(await explainFeature(reader, feature, row, atMost));
   return {
     dataset: dataset.digest,
     row: rowId,
@@ -143,7 +145,12 @@ export class FeatureEvents {
   }
 }
 
-async function explainFeature(reader: FeatureEvents, feature: FeatureSpec, row: Row): Promise<FeatureExplanation> {
+async function explainFeature(
+  reader: FeatureEvents,
+  feature: FeatureSpec,
+  row: Row,
+  atMost: number,
+): Promise<FeatureExplanation> {
   const value = row[feature.name] as number | null;
   if (feature.kind === 'derived') {
     const reads = [...columnsOf(feature.expression)].map((name) => [name, row[name]!] as const);
@@ -156,8 +163,8 @@ async function explainFeature(reader: FeatureEvents, feature: FeatureSpec, row: 
   const position = of.plan.outputs.indexOf(of.output);
   const selected: Selected =
     history === null ? { used: [], leftOut: [], window: null } : selectionOf(of.plan, of.output, history, asOf);
-  const leftOut = selected.leftOut.slice(0, EXPLAINED_EVENTS);
-  const used = selected.used.slice(0, EXPLAINED_EVENTS);
+  const leftOut = selected.leftOut.slice(0, atMost);
+  const used = selected.used.slice(0, atMost);
   const oldest = selected.used.at(-1);
   const events = await readSourceEvents(
     reader.duckdb,

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { DatasetManifest } from '../../domain/features/dataset-manifest.ts';
 import type { LogFile } from '../../domain/features/log-file.ts';
+import { splitRows } from '../../domain/features/split.ts';
 import type { FeatureViewSpec, LabelSpec, ProjectSpec, SourceSpec, SplitSpec } from '../../domain/project/spec.ts';
 import type { Datum, Fact } from '../history/fact.ts';
 import { compileHistoryView } from '../history/compile.ts';
@@ -302,16 +303,9 @@ test.each([11, 12].map((seed) => [seed, seed % 2 === 0 ? ('any' as const) : ('su
     for (const status of fn === 'any' ? ['POSITIVE', 'NEGATIVE', 'CENSORED', 'IMMATURE'] : ['VALUE', 'CENSORED'])
       expect(statuses).toContain(status);
 
-    // t + gap + horizon + delay > testFrom is purged; after the test range its labels' reach and the embargo are left out
-    const tested = new Set(rows.filter((row) => row['split'] === 'TEST').map((row) => row['customer']));
-    const parts = rows.map((row) => {
-      const at = row['as_of'] as number;
-      const grouped = row['customer'] !== null && tested.has(row['customer']!) ? 'GROUP_PURGED' : 'TRAIN';
-      if (at < 30) return at + 1 + 6 + 2 > 30 ? 'PURGED' : grouped;
-      if (at < 45) return 'TEST';
-      return at < 45 + 7 ? 'PURGED' : at < 45 + 8 ? 'EMBARGOED' : grouped;
-    });
-    expect(rows.map((row) => row['split'])).toEqual(parts);
+    const rule = { testStart: 30, testEnd: 45, gap: 1, horizon: 6, delay: 2, embargo: 1 };
+    const [times, groups] = [rows.map((row) => row['as_of'] as number), rows.map((row) => row['customer']!)];
+    expect(rows.map((row) => row['split'])).toEqual(splitRows(rule, times, groups));
     expect(Object.values(manifest.splits).reduce((sum, counts) => sum + counts.rows, 0)).toBe(rows.length);
   },
 );
@@ -363,4 +357,41 @@ test('a corrected event of the spine is one row, under the number it came with',
   );
   expect(ORDERS.revisions).toBe('versions');
   expect(VIEWS).toHaveLength(5);
+});
+
+test('a source whose events become known after the label is worth a look; an exclusive view relies on no assumption', async () => {
+  const [duckdb, blobs] = [await aDuckDb(), new FolderOfBlobs()];
+  const at = Array.from({ length: 40 }, (_, i) => i);
+  const world: World = {
+    orders: at.map((n) => ({ at: n, known: n, id: `o${n}`, customer: 'a', store: 's', amount: 1, vip: true })),
+    quotes: at.map((n) => ({ at: n, known: n + 20, store: 's', quote: 1 })),
+    visits: at.map((n) => ({
+      at: n,
+      known: n + 3,
+      id: `v${n}`,
+      customer: 'a',
+      home: 's',
+      away: 't',
+      bought: n % 2 > 0,
+    })),
+  };
+  const logs = await writeWorld(duckdb, blobs, world);
+  const own = await buildDataset(await aBuild(blobs, logs));
+  expect(own.manifest.leakage.map(({ feature, kind, severity }) => [feature, kind, severity])).toEqual([
+    ['home__*', 'availability', 'warn'],
+    ['away__*', 'availability', 'warn'],
+  ]);
+  expect(own.manifest.leakage[0]!.sentence).toContain(
+    'become known 20 µs after they happen or later, which is after the label is (3 µs)',
+  );
+
+  // the label is over orders now, which are known the moment they happen; the view by store is exclusive
+  const again = await buildDataset(await aBuild(blobs, logs, { project: shopProject({ label: AGAIN }) }));
+  expect(again.manifest.leakage.map(({ feature, kind }) => [feature, kind])).toEqual([
+    ['customer__*', 'availability'],
+    ['all__*', 'availability'],
+    ['home__*', 'availability'],
+    ['away__*', 'availability'],
+  ]);
+  expect(again.manifest.leakage[0]!.sentence).toContain('All 40 events of orders are available the moment they happen');
 });
