@@ -1,3 +1,4 @@
+import { createConsistencyActivities } from './consistency.ts';
 import { createDatasetActivities } from './datasets.ts';
 import type { Dependencies } from './dependencies.ts';
 import { createFeatureActivities } from './features.ts';
@@ -17,6 +18,7 @@ export function createActivities(dependencies: Dependencies) {
     ...createTrafficActivities(dependencies),
     ...createRolloutActivities(dependencies),
     ...createMonitoringActivities(dependencies),
+    ...createConsistencyActivities(dependencies),
   };
 }
 

@@ -21,6 +21,7 @@ import { isErrorCode, SerinError } from '../domain/errors.ts';
 import type { CommandType } from '../domain/rollout/state.ts';
 import {
   type BuildDatasetInput,
+  type CheckConsistencyInput,
   type CommandInput,
   type CommandResult,
   commandUpdates,
@@ -32,6 +33,7 @@ import {
   type ModelLifecycleInput,
   type MonitorModelInput,
   type RollbackModelInput,
+  type RebuildDatasetInput,
   type RolloutModelInput,
   TASK_QUEUE_CONTROL,
   type TrainModelInput,
@@ -46,11 +48,13 @@ export interface WorkflowInputs {
   readonly buildDataset: BuildDatasetInput;
   readonly diffDatasets: DiffDatasetsInput;
   readonly explainRow: ExplainRowInput;
+  readonly rebuildDataset: RebuildDatasetInput;
   readonly trainModel: TrainModelInput;
   readonly modelLifecycle: ModelLifecycleInput;
   readonly rolloutModel: RolloutModelInput;
   readonly rollbackModel: RollbackModelInput;
   readonly monitorModel: MonitorModelInput;
+  readonly checkConsistency: CheckConsistencyInput;
 }
 export type WorkflowType = keyof WorkflowInputs;
 

@@ -37,6 +37,7 @@ const GROUPS: readonly Group[] = [
     names: ['models', 'predict', 'outcomes', 'quality', 'alerts', 'monitor'],
     load: () => import('./commands/models.ts'),
   },
+  { names: ['consistency'], load: () => import('./commands/consistency.ts') },
   { names: ['serve'], load: () => import('./commands/serve.ts') },
   { names: ['rollout', 'rollback'], load: () => import('./commands/rollout.ts') },
   { names: ['audit', 'token', 'operation'], load: () => import('./commands/administration.ts') },

@@ -122,6 +122,23 @@ export async function commitBatch(
   if (index !== null) await addIndexFile(tx, batch.source, index);
 }
 
+/**
+ * Sequences of rows that came in files, after `seq`: first and last of each file batch. What was pushed is numbered among
+ * them, and its batches say so by their name.
+ */
+export async function fileBatchesAfter(db: Db, source: string, seq: number): Promise<(readonly [number, number])[]> {
+  const rows = await db
+    .selectFrom('ingest_batch')
+    .select(['first_seq', 'last_seq'])
+    .where('source', '=', source)
+    .where('last_seq', '>', seq)
+    .where('rows_accepted', '>', 0)
+    .where('batch_id', '!~', '^pushed-[0-9]+$')
+    .orderBy('first_seq')
+    .execute();
+  return rows.map(({ first_seq, last_seq }) => [Math.max(first_seq, seq + 1), last_seq] as const);
+}
+
 export async function listLogFiles(db: Db, source: string): Promise<LogFile[]> {
   const rows = await db
     .selectFrom('log_file')

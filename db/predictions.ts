@@ -20,6 +20,16 @@ export interface LoggedPrediction {
   readonly request: Readonly<Record<string, number | string | boolean | null>>;
   readonly latencyMicros: number;
   readonly error: string | null;
+  /** What the features knew; null: no store was read for them. */
+  readonly known: FeatureKnowledge | null;
+}
+
+/** With it the features can be computed again from the log, bit for bit. */
+export interface FeatureKnowledge {
+  /** Per view (`name@version`), the last ingest sequence that was in the snapshot. */
+  readonly knownSeq: Readonly<Record<string, number>>;
+  /** When they hold: `asOf`, or the fold point of a state where that is later. */
+  readonly readAt: number;
 }
 
 /**
@@ -45,17 +55,76 @@ export async function insertPredictions(db: Db, rows: readonly LoggedPrediction[
       request: row.request,
       latency_us: row.latencyMicros,
       error: row.error,
+      known_seq: row.known?.knownSeq ?? null,
+      read_at: row.known?.readAt ?? null,
     })),
   );
   await sql`
     insert into prediction (prediction_id, model, version, arm, rung, epoch, unit, as_of, answered_at, score,
-                            sample_weight, features, request, latency_us, error)
+                            sample_weight, features, request, latency_us, error, known_seq, read_at)
     select prediction_id, model, version, arm, rung, epoch, unit, as_of, answered_at, score,
-           sample_weight, features, request, latency_us, error
+           sample_weight, features, request, latency_us, error, known_seq, read_at
     from json_to_recordset(${json}::json) as row(
       prediction_id text, model text, version int, arm text, rung text, epoch int8, unit text, as_of int8,
-      answered_at int8, score float8, sample_weight float8, features float8[], request jsonb, latency_us int, error text)
+      answered_at int8, score float8, sample_weight float8, features float8[], request jsonb, latency_us int, error text,
+      known_seq jsonb, read_at int8)
     on conflict do nothing`.execute(db);
+}
+
+export interface ServedPredictions {
+  readonly rows: readonly LoggedPrediction[];
+  /** Of all answers of the window, those that can be held against the log. */
+  readonly checkable: number;
+}
+
+/**
+ * Answers of a version, recorded in `[from, to)`, whose features were read from the store, by whole keys: of the keys (values of
+ * `keyFields` in the request) a part is drawn by their hash, the same ones every time, so small that about `limit` rows come.
+ */
+export async function sampleServed(
+  db: Db,
+  request: {
+    model: string;
+    version: number;
+    from: number;
+    to: number;
+    keyFields: readonly string[];
+    limit: number;
+  },
+): Promise<ServedPredictions> {
+  const { model, version, from, to, keyFields, limit } = request;
+  const served = sql`
+    model = ${model} and version = ${version} and arm <> 'shadow' and error is null
+    and known_seq is not null and recorded_at >= ${from} and recorded_at < ${to}`;
+  const counted = await sql<{ count: number }>`select count(*)::int8 as count from prediction where ${served}`.execute(
+    db,
+  );
+  const checkable = Number(counted.rows[0]!.count);
+  const share = checkable <= limit ? 1 : limit / checkable;
+  const key = sql`jsonb_build_array(${sql.join(keyFields.map((field) => sql`request -> ${field}`))})`;
+  const { rows } = await sql<Selectable<PredictionTable>>`
+    select * from prediction
+    where ${served} and ('x' || substr(md5(${key}::text), 1, 8))::bit(32)::int8 < ${Math.ceil(share * 2 ** 32)}::int8
+    order by recorded_at, prediction_id limit ${2 * limit}`.execute(db);
+  return { rows: rows.map(fromRow), checkable };
+}
+
+/** Versions with answers that were recorded in `[from, to)`. */
+export async function listAnsweringVersions(
+  db: Db,
+  { model, from, to }: { model: string; from: number; to: number },
+): Promise<number[]> {
+  const rows = await db
+    .selectFrom('prediction')
+    .select('version')
+    .distinct()
+    .where('model', '=', model)
+    .where('arm', '<>', 'shadow')
+    .where('recorded_at', '>=', from)
+    .where('recorded_at', '<', to)
+    .orderBy('version')
+    .execute();
+  return rows.map(({ version }) => version);
 }
 
 /** The answers logged under an id: one, or with a shadow two. Empty when it was never asked or not sampled. */
@@ -86,5 +155,6 @@ function fromRow(row: Selectable<PredictionTable>): LoggedPrediction {
     request: row.request,
     latencyMicros: row.latency_us,
     error: row.error,
+    known: row.known_seq === null || row.read_at === null ? null : { knownSeq: row.known_seq, readAt: row.read_at },
   };
 }

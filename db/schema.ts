@@ -1,8 +1,10 @@
 /** The tables as Kysely sees them. The DDL, with its constraints and reasons, is in `migrations/`. */
 import type { Generated, JSONColumnType } from 'kysely';
+import type { BlobRef } from '../domain/blob.ts';
 import type { GateReport } from '../domain/gates/gate-report.ts';
 import type { DatasetManifest } from '../domain/features/dataset-manifest.ts';
 import type { EventIndexFile } from '../domain/features/event-index.ts';
+import type { ForgetReport } from '../domain/features/forget-report.ts';
 import type { LogFile } from '../domain/features/log-file.ts';
 import type { RowReason } from '../domain/features/row-contract.ts';
 import type { ProjectSpec } from '../domain/project/spec.ts';
@@ -28,6 +30,10 @@ export interface Tables {
   online_state: OnlineStateTable;
   online_cursor: OnlineCursorTable;
   view_progress: ViewProgressTable;
+  forget_salt: ForgetSaltTable;
+  forgotten_key: ForgottenKeyTable;
+  forget_request: ForgetRequestTable;
+  forgotten_blob: ForgottenBlobTable;
   dataset: DatasetTable;
   run: RunTable;
   run_metric: RunMetricTable;
@@ -180,6 +186,8 @@ export interface ViewProgressTable {
   source: string;
   applied_seq: number;
   updated_at: number;
+  /** Up to here it was built from the log, files included; what came later came by push alone. Null: it is not known. */
+  built_seq: number | null;
 }
 
 export interface DatasetTable {
@@ -190,6 +198,57 @@ export interface DatasetTable {
   manifest: Json<DatasetManifest>;
   rows: number;
   created_at: number;
+  /** What a removal of an entity has made of it. */
+  redacted: Json<Redaction> | null;
+}
+
+/** The latest removal; `file` stands in the place of the manifest's. */
+export interface Redaction {
+  readonly at: number;
+  readonly requestId: string;
+  /** By all removals. */
+  readonly rowsRemoved: number;
+  readonly file: BlobRef;
+  /** Digest of the file that the manifest names. */
+  readonly was: string;
+}
+
+export interface ForgetSaltTable {
+  only: Generated<boolean>;
+  salt: string;
+}
+
+export interface ForgottenKeyTable {
+  source: string;
+  /** That hold the key, with their types. */
+  columns: string[];
+  types: string[];
+  /** Salted (`keyDigest`). */
+  digest: string;
+  request_id: string;
+  forgotten_at: number;
+}
+
+export interface ForgetRequestTable {
+  id: string;
+  project: string;
+  entity: string;
+  /** By part; null once it is done. */
+  key: Json<Record<string, number | string | boolean>> | null;
+  key_digest: string;
+  reason: string;
+  actor: string;
+  requested_at: number;
+  finished_at: number | null;
+  report: Json<ForgetReport> | null;
+  /** Rows taken out so far, by place. */
+  removed: Generated<Record<string, number>>;
+}
+
+export interface ForgottenBlobTable {
+  sha256: string;
+  request_id: string;
+  removed_at: number | null;
 }
 
 export type RunStatus = 'running' | 'gated' | 'registered' | 'failed';
@@ -358,6 +417,10 @@ export interface PredictionTable {
   request: Json<Record<string, number | string | boolean | null>>;
   latency_us: number;
   error: string | null;
+  /** Per view, the last ingest sequence that was in the features; null: no store was read. */
+  known_seq: Json<Record<string, number>> | null;
+  /** When the features hold: `as_of`, or the fold point of a state where that is later. */
+  read_at: number | null;
   recorded_at: Generated<number>;
 }
 

@@ -36,13 +36,26 @@ export async function resetProgress(db: Db, views: readonly ViewProgress[], upda
   for (const { viewId, source, appliedSeq } of views) {
     await db
       .insertInto('view_progress')
-      .values({ view_id: viewId, source, applied_seq: appliedSeq, updated_at: updatedAt })
+      .values({ view_id: viewId, source, applied_seq: appliedSeq, updated_at: updatedAt, built_seq: appliedSeq })
       .onConflict((conflict) =>
-        conflict.column('view_id').doUpdateSet({ source, applied_seq: appliedSeq, updated_at: updatedAt }),
+        conflict
+          .column('view_id')
+          .doUpdateSet({ source, applied_seq: appliedSeq, updated_at: updatedAt, built_seq: appliedSeq }),
       )
       .execute();
     await sql`select pg_notify('serin_applied', ${`${source} ${appliedSeq}`})`.execute(db);
   }
+}
+
+/** Up to where each view was built from the log; null, or absent: it is not known. */
+export async function builtSequences(db: Db, viewIds: readonly string[]): Promise<ReadonlyMap<string, number | null>> {
+  if (viewIds.length === 0) return new Map();
+  const rows = await db
+    .selectFrom('view_progress')
+    .select(['view_id', 'built_seq'])
+    .where('view_id', 'in', viewIds)
+    .execute();
+  return new Map(rows.map((row) => [row.view_id, row.built_seq]));
 }
 
 /** Of a shadow that is gone, or a view that is retired: it holds back no events any more. */

@@ -85,12 +85,24 @@ export interface BuildDatasetResult {
   readonly leakageFindings: number;
 }
 
-// ---- diffDatasets, explainRow -------------------------------------------------------------------------------------------
+// ---- diffDatasets, explainRow, rebuildDataset -------------------------------------------------------------------------------------------
 
 /** Whole digests. */
 export interface DiffDatasetsInput {
   readonly before: string;
   readonly after: string;
+}
+
+export interface RebuildDatasetInput {
+  /** A whole digest. */
+  readonly dataset: string;
+}
+
+export interface RebuildDatasetResult {
+  readonly dataset: string;
+  /** The digest that came out. */
+  readonly rebuilt: string;
+  readonly same: boolean;
 }
 
 export interface ExplainRowInput {
@@ -204,6 +216,36 @@ export interface MonitorStatus {
 }
 
 export const monitorQuery = defineQuery<MonitorStatus>('monitor');
+
+// ---- checkConsistency ---------------------------------------------------------------------------------------------------
+
+export interface CheckConsistencyInput {
+  readonly model: string;
+  /** Absent: once, over the last hour. */
+  readonly everyMs?: number;
+  /** Set by continue-as-new alone. */
+  readonly carried?: ConsistencyStatus;
+}
+
+export interface CheckConsistencyResult {
+  readonly windowEnd: Micros;
+  /** Logged answers of the window whose features were read from the store. */
+  readonly checkable: number;
+  /** Of them those that were held against the log: whole keys, drawn by their hash. */
+  readonly checked: number;
+  /** Values that are not those of the log. */
+  readonly mismatches: number;
+  readonly sentence: string;
+}
+
+export interface ConsistencyStatus {
+  readonly looks: number;
+  readonly last: CheckConsistencyResult | null;
+  /** Why the last look failed; null: it did not. */
+  readonly failure: string | null;
+}
+
+export const consistencyQuery = defineQuery<ConsistencyStatus>('consistency');
 
 // ---- modelLifecycle -----------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 /** What the workers register: each exported function is a workflow type. */
 export { buildDataset } from './build-dataset.ts';
+export { checkConsistency } from './check-consistency.ts';
 export { compactLog } from './compact-log.ts';
 export { ingestSource } from './ingest-source.ts';
-export { diffDatasets, explainRow } from './inspect-dataset.ts';
+export { diffDatasets, explainRow, rebuildDataset } from './inspect-dataset.ts';
 export { materializeFeatures } from './materialize-features.ts';
 export { modelLifecycle } from './model-lifecycle.ts';
 export { monitorModel } from './monitor-model.ts';

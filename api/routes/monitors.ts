@@ -3,9 +3,9 @@ import { listAlerts } from '../../db/monitors.ts';
 import { SerinError } from '../../domain/errors.ts';
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
-import { operationAnswers, startOperation } from '../operations.ts';
+import { IdempotencyHeaders, keyOf, operationAnswers, startOperation, Waiting } from '../operations.ts';
 import { readContract } from '../read-training.ts';
-import { answers, type Api, At, Maybe, Name } from '../route-schema.ts';
+import { answers, type Api, At, Body, Maybe, Name } from '../route-schema.ts';
 
 const Alert = Type.Object({
   alertId: Type.String(),
@@ -72,6 +72,91 @@ export function registerMonitorRoutes(api: Api, context: ApiContext): void {
       },
     },
     async ({ params: { model } }) => ({ stopped: await workflows.cancel(`monitor/${model}`) }),
+  );
+
+  api.post(
+    '/models/:model/consistency-checks',
+    {
+      config: may.make,
+      schema: {
+        tags: ['monitors'],
+        summary: 'Hold the features of the last hour’s logged answers against the log, once',
+        params: Type.Object({ model: Name }),
+        querystring: Waiting,
+        headers: IdempotencyHeaders,
+        response: operationAnswers(['MODEL_NOT_FOUND']),
+      },
+    },
+    async (request, reply) => {
+      const { model } = request.params;
+      await readContract(db, model);
+      return startOperation(
+        context,
+        request,
+        reply,
+        {
+          type: 'checkConsistency',
+          workflowId: `consistency/${model}/${keyOf(request.headers)}`,
+          input: { model },
+          summary: `features of ${model} against the log`,
+          model,
+          again: 'never',
+        },
+        request.query,
+      );
+    },
+  );
+
+  api.put(
+    '/models/:model/consistency',
+    {
+      config: may.make,
+      schema: {
+        tags: ['monitors'],
+        summary: 'Hold the features of logged answers against the log from now on, and alert on the first that differs',
+        params: Type.Object({ model: Name }),
+        body: Body(
+          { everyMs: Type.Integer({ minimum: 60_000, default: 3_600_000 }) },
+          { examples: [{ everyMs: 3_600_000 }] },
+        ),
+        response: operationAnswers(['MODEL_NOT_FOUND']),
+      },
+    },
+    async (request, reply) => {
+      const { model } = request.params;
+      await readContract(db, model);
+      return startOperation(
+        context,
+        request,
+        reply,
+        {
+          type: 'checkConsistency',
+          workflowId: `consistency/${model}`,
+          input: { model, everyMs: request.body.everyMs },
+          summary: `features of ${model} against the log`,
+          model,
+          again: 'always',
+        },
+        { wait: false },
+      );
+    },
+  );
+
+  api.delete(
+    '/models/:model/consistency',
+    {
+      config: may.make,
+      schema: {
+        tags: ['monitors'],
+        summary: 'Stop holding features against the log',
+        params: Type.Object({ model: Name }),
+        response: answers(
+          { 200: { description: 'Whether it was done.', schema: Type.Object({ stopped: Type.Boolean() }) } },
+          ['TEMPORAL_UNAVAILABLE'],
+        ),
+      },
+    },
+    async ({ params: { model } }) => ({ stopped: await workflows.cancel(`consistency/${model}`) }),
   );
 
   api.get(

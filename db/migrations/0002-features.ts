@@ -4,6 +4,8 @@ import { type Kysely, sql } from 'kysely';
 export async function up(db: Kysely<unknown>): Promise<void> {
   await ingestion(db);
   await onlineStore(db);
+  await consistency(db);
+  await forgetting(db);
 }
 
 async function ingestion(db: Kysely<unknown>): Promise<void> {
@@ -106,5 +108,56 @@ async function onlineStore(db: Kysely<unknown>): Promise<void> {
       default (extract(epoch from clock_timestamp()) * 1000000)::int8;
     -- events up to here have left the buffer: a view that lies behind is built anew from the log
     alter table ingest_sequence add column trimmed_seq int8 not null default 0;
+  `.execute(db);
+}
+
+async function consistency(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    -- what a logged answer knew: per view the last ingest sequence in its features, and the instant at which they hold
+    alter table prediction add column known_seq jsonb, add column read_at int8;
+    -- up to here a view was built from the log; what came later came into it by push alone
+    alter table view_progress add column built_seq int8;
+  `.execute(db);
+}
+
+async function forgetting(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    -- the digests of forgotten keys are of no use without it: keys are easily guessed
+    create table forget_salt (only boolean primary key default true check (only), salt text not null);
+    insert into forget_salt (salt) values (replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''));
+    -- rows with these keys are not taken in again; only ever added to
+    create table forgotten_key (
+      source text not null,
+      columns text[] not null,
+      types text[] not null,
+      digest text not null,
+      request_id text not null,
+      forgotten_at int8 not null,
+      primary key (source, columns, digest)
+    );
+    -- key: until the last step; it is in no workflow's history
+    create table forget_request (
+      id text primary key,
+      project text not null,
+      entity text not null,
+      key jsonb,
+      key_digest text not null,
+      reason text not null,
+      actor text not null,
+      requested_at int8 not null,
+      finished_at int8,
+      report jsonb,
+      -- rows taken out so far, by place: counted in the transactions that take them out
+      removed jsonb not null default '{}',
+      check ((key is null) = (finished_at is not null))
+    );
+    -- written with the row that names another blob instead, so that a kill between the two leaves nothing behind
+    create table forgotten_blob (
+      sha256 text primary key,
+      request_id text not null,
+      removed_at int8
+    );
+    -- what a removal has made of the dataset; its manifest stays as it was
+    alter table dataset add column redacted jsonb;
   `.execute(db);
 }

@@ -15,6 +15,7 @@ function anAnswer(id: string, overrides: Partial<Answer> = {}): Answer {
     label: 1,
     features: Float64Array.of(1, NaN),
     featureNames: ['x', 'y'],
+    known: { knownSeq: { 'delays@1': 7 }, readAt: 5 },
     error: null,
     ...overrides,
   };
@@ -44,5 +45,6 @@ test('a record keeps the features as they were, null where one was missing', asy
     features: [1, null],
     latencyMicros: 1_235,
     request: { x: 1 },
+    known: { knownSeq: { 'delays@1': 7 }, readAt: 5 },
   });
 });

@@ -39,6 +39,7 @@ export function answerRecord(
     request: instance.request,
     latencyMicros: Math.round(latencyMs * 1000),
     error: answer.error,
+    known: answer.known,
   };
 }
 
@@ -65,6 +66,8 @@ export function shadowRecord(
     request: instance.request,
     latencyMicros: 0,
     error: null,
+    // shadows are not held against the log: nobody acts on what they say
+    known: null,
   };
 }
 

@@ -17,6 +17,7 @@ function anAnswer(overrides: Partial<Answer> & { unit?: string } = {}): Answer {
     label: 1,
     features: new Float64Array(0),
     featureNames: [],
+    known: null,
     error: null,
     ...rest,
   };

@@ -1,3 +1,4 @@
+import type { FeatureKnowledge } from '../../db/predictions.ts';
 import type { Row } from '../../domain/project/expression.ts';
 import type { Micros } from '../../domain/time.ts';
 import type { RouteEntry, RungName } from '../routing/route-entry.ts';
@@ -27,6 +28,8 @@ export interface Answer {
   /** In the order of `featureNames`; NaN where missing. */
   readonly features: Float64Array;
   readonly featureNames: readonly string[];
+  /** What the features knew; null: no store was read for them. */
+  readonly known: FeatureKnowledge | null;
   /** Why the arm's own version did not answer. */
   readonly error: string | null;
 }

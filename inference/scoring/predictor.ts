@@ -1,4 +1,5 @@
 import { armOf, bucketOf } from '../../domain/rollout/assignment.ts';
+import type { FeatureKnowledge } from '../../db/predictions.ts';
 import { SerinError } from '../../domain/errors.ts';
 import type { ServedVersion } from '../model/served-version.ts';
 import type { RouteEntry, Rung, RungName } from '../routing/route-entry.ts';
@@ -42,6 +43,7 @@ interface Row {
   answeredBy: RungName;
   score: number;
   features: Float64Array;
+  known: FeatureKnowledge | null;
   error: string | null;
 }
 
@@ -171,6 +173,7 @@ function rowOf(entry: RouteEntry, instance: Instance): Row {
     answeredBy: 'constant',
     score: NaN,
     features: new Float64Array(0),
+    known: null,
     error: null,
   };
 }
@@ -199,8 +202,10 @@ function groupByVersion(rows: readonly Row[]): Group[] {
 async function scoreGroup({ served, rows }: Group, features: FeatureMatrix): Promise<void> {
   const scores = await scoreMatrix(served.scorer, features, rows.length);
   const width = served.scorer.featureCount;
+  const knownSeq = features.knownSeq === null ? null : Object.fromEntries(features.knownSeq);
   for (let i = 0; i < rows.length; i++) {
     const row = rows[i]!;
+    row.known = knownSeq === null ? null : { knownSeq, readAt: features.readAt[i]! };
     row.features = features.values.subarray(i * width, (i + 1) * width);
     const score = scores[i]!;
     if (typeof score !== 'number') {
@@ -233,7 +238,7 @@ function nameOf({ ladder, rung }: Row): string {
   return `v${served.version}`;
 }
 
-function answerOf({ instance, entry, arm, ladder, rung, score, features, error, answeredBy }: Row): Answer {
+function answerOf({ instance, entry, arm, ladder, rung, score, features, known, error, answeredBy }: Row): Answer {
   const served = ladder[rung]?.served ?? entry.rule;
   const constant = Number.isNaN(score);
   const given = constant ? entry.constantScore : score;
@@ -248,6 +253,7 @@ function answerOf({ instance, entry, arm, ladder, rung, score, features, error, 
     label: given >= served.threshold ? 1 : 0,
     features,
     featureNames: served.featureNames,
+    known,
     error,
   };
 }

@@ -245,6 +245,7 @@ function prediction(predictionId: string, score: number) {
     request: { origin: 'SEA' },
     latencyMicros: 900,
     error: null,
+    known: null,
   };
 }
 

@@ -25,6 +25,15 @@ export function fakeActivities(overrides: Partial<Activities> = {}, onCall?: (ca
   const world: Activities = {
     ingestBatch: () =>
       Promise.resolve({ rowsIn: 3, rowsAccepted: 2, quarantined: { KEY_NULL: 1 }, lastSeq: 2, alreadyThere: false }),
+    getConsistencyPlan: () => Promise.resolve({ sources: [{ source: 'flights', lastSeq: 2 }] }),
+    checkConsistency: () =>
+      Promise.resolve({
+        windowEnd: 1,
+        checkable: 2,
+        checked: 2,
+        mismatches: 0,
+        sentence: 'the features are those of the log',
+      }),
     compactLog: () => Promise.resolve({ filesMerged: 9, rows: 90, files: 1 }),
     listViews: () => Promise.resolve([]),
     getLastSequence: () => Promise.resolve({ lastSeq: 0 }),
@@ -41,6 +50,7 @@ export function fakeActivities(overrides: Partial<Activities> = {}, onCall?: (ca
         removed: { rows: 0, samples: [] },
         columns: [],
       }),
+    rebuildDataset: ({ dataset }) => Promise.resolve({ dataset, rebuilt: dataset, same: true }),
     explainRow: ({ dataset, row }) =>
       Promise.resolve({
         dataset,
