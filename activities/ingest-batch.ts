@@ -16,6 +16,7 @@ import {
   takeSequence,
   trimBuffer,
 } from '../db/ingest.ts';
+import { forgottenRevision, listForgottenKeys } from '../db/forgotten-keys.ts';
 import { SerinError } from '../domain/errors.ts';
 import type { LogFile } from '../domain/features/log-file.ts';
 import type { EventIndexFile } from '../domain/features/event-index.ts';
@@ -34,6 +35,7 @@ const BUFFER_PAGE = 20_000;
 /** A source that is pushed to all the time could take the numbers away each time; after this many the activity's own retry waits. */
 const MAX_RENUMBERINGS = 5;
 
+/** What a batch was made from is no longer so: other events came in, or a key was forgotten. */
 class SequenceMoved extends Error {}
 
 export interface FileBatch {
@@ -94,6 +96,8 @@ export function createIngestion(
     if (done !== undefined && done.inputSha256 === inputSha256) return resultOf(done, true);
     for (let attempt = 1; ; attempt += 1) {
       // the files carry the numbers that are next now; they become the log only if those are still next when they are written
+      const revision = await forgottenRevision(db, source.name);
+      const forgotten = await forgottenOf(source.name);
       const firstSeq = (await getLastSequence(db, source.name)) + 1;
       // the buffer before the log: what is moved from one to the other meanwhile is in both, not in neither
       const buffered = await listUnloggedVersions(db, source.name);
@@ -107,6 +111,7 @@ export function createIngestion(
           firstSeq,
           existing,
           buffered,
+          forgotten,
           blobs,
           workDir: config.workDir,
           duckdb,
@@ -131,10 +136,12 @@ export function createIngestion(
         .transaction()
         .execute(async (tx) => {
           if ((await takeSequence(tx, source.name, result.rowsAccepted)) !== firstSeq) throw new SequenceMoved();
+          if ((await forgottenRevision(tx, source.name)) !== revision) throw new SequenceMoved();
           await commitBatch(tx, batch, result.logFiles, index);
           return true;
         })
-        .catch((error: unknown) => {
+        .catch(async (error: unknown) => {
+          await discardForgotten({ source: source.name, batchId, revision }, result.logFiles, batch.quarantineSha256);
           if (error instanceof SequenceMoved && attempt < MAX_RENUMBERINGS) return false;
           throw error;
         });
@@ -155,6 +162,7 @@ export function createIngestion(
   ): Promise<Ingested> {
     const done = await findBatch(db, source.name, batchId);
     if (done !== undefined) return resultOf(done, true);
+    const revision = await forgottenRevision(db, source.name);
     const seen = { rows: 0, firstSeq: 0, lastSeq: 0 };
     const { files, index } = await withDuckDb(async (duckdb) => {
       const rows = unlogged(source.name, upToSeq, seen, progress);
@@ -178,6 +186,10 @@ export function createIngestion(
       // a push that asked the index before this batch was in it still finds its rows in the buffer
       await lockSequence(tx, source.name);
       await refuseIfLogged(tx, source.name, seen.firstSeq);
+      if ((await forgottenRevision(tx, source.name)) !== revision) {
+        await discardForgotten({ source: source.name, batchId, revision }, files, null);
+        throw new Error(`a key of ${source.name} was forgotten meanwhile: the buffer is read again`);
+      }
       await commitBatch(tx, batch, files, index);
       await markLogged(tx, source.name, seen.lastSeq);
     });
@@ -204,6 +216,24 @@ export function createIngestion(
       progress(seen.rows);
       if (page.length < BUFFER_PAGE) return;
     }
+  }
+
+  async function forgottenOf(source: string): Promise<NonNullable<Parameters<typeof ingestFile>[0]['forgotten']>> {
+    const forgotten = await listForgottenKeys(db, source);
+    return forgotten.map(({ columns, salt, digests }) => ({ columns: columns.map(({ name }) => name), salt, digests }));
+  }
+
+  /** Files of a batch that did not become part of the log go, if a key was forgotten since: they may hold it. */
+  async function discardForgotten(
+    { source, batchId, revision }: { source: string; batchId: string; revision: number },
+    files: readonly LogFile[],
+    quarantineSha256: string | null,
+  ): Promise<void> {
+    if ((await forgottenRevision(db, source)) === revision) return;
+    // another attempt may have committed the same bytes before
+    if ((await findBatch(db, source, batchId)) !== undefined) return;
+    for (const { blob } of files) await blobs.remove(blob);
+    if (quarantineSha256 !== null) await blobs.remove({ sha256: quarantineSha256 });
   }
 
   /** Two flushes of a source at a time read the same rows; the one that commits second has to read again. */

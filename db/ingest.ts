@@ -5,6 +5,7 @@ import { type LogFile, type Operation, OPERATIONS } from '../domain/features/log
 import type { Row } from '../domain/project/expression.ts';
 import type { Db } from './database.ts';
 import { addIndexFile, listIndexFiles } from './event-index.ts';
+import { isForgotten, listForgottenKeys } from './forgotten-keys.ts';
 import type { IngestBatchTable } from './schema.ts';
 
 export interface IngestBatch {
@@ -150,7 +151,7 @@ export async function listLogFiles(db: Db, source: string): Promise<LogFile[]> {
 }
 
 /**
- * Appends pushed events. One that is in the log or in the buffer already is left out (a retried push changes nothing, however
+ * Appends pushed events. One whose key was forgotten is left out, and so is one that is in the log or in the buffer already (a retried push changes nothing, however
  * long ago the first one was): the log is asked by its index, the buffer by a constraint, and nothing moves from one to the
  * other meanwhile. Returns the last sequence number and how many events were new.
  */
@@ -166,7 +167,11 @@ export async function bufferEvents(
   const first = await takeSequence(tx, source, fresh.length);
   const asked = new Set(files.map(({ blob }) => blob.sha256));
   const since = (await listIndexFiles(tx, source)).filter(({ blob }) => !asked.has(blob.sha256));
-  const added = await insertEvents(tx, source, first, await notIn(index, since, fresh));
+  // while the sequence is held nothing is forgotten
+  const forgotten = await listForgottenKeys(tx, source);
+  const known = await notIn(index, since, fresh);
+  const kept = forgotten.length === 0 ? known : known.filter(({ row }) => !isForgotten(forgotten, row));
+  const added = await insertEvents(tx, source, first, kept);
   return { lastSeq: first + fresh.length - 1, added };
 }
 

@@ -123,7 +123,7 @@ async function consistency(db: Kysely<unknown>): Promise<void> {
 async function forgetting(db: Kysely<unknown>): Promise<void> {
   await sql`
     -- the digests of forgotten keys are of no use without it: keys are easily guessed
-    create table forget_salt (only boolean primary key default true check (only), salt text not null);
+    create table forget_salt ("only" boolean primary key default true check ("only"), salt text not null);
     insert into forget_salt (salt) values (replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''));
     -- rows with these keys are not taken in again; only ever added to
     create table forgotten_key (

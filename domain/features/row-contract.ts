@@ -18,7 +18,8 @@ export type RowReasonCode =
   | 'VALUE_RANGE'
   | 'VALUE_NOT_FINITE'
   | 'AVAILABLE_AT_NULL'
-  | 'DUPLICATE';
+  | 'DUPLICATE'
+  | 'FORGOTTEN';
 
 export interface RowReason {
   readonly code: RowReasonCode;

@@ -11,12 +11,14 @@ import type { BlobRef, BlobStore } from '../../domain/blob.ts';
 import { SerinError } from '../../domain/errors.ts';
 import { LOG_COLUMNS, type LogFile, type Operation, OPERATIONS } from '../../domain/features/log-file.ts';
 import { duplicateRule, type RowReasonCode } from '../../domain/features/row-contract.ts';
+import type { KeyNames } from '../../domain/features/forgotten-keys.ts';
 import { isZone } from '../../domain/features/time-text.ts';
 import { quoteIdentifier, type Row } from '../../domain/project/expression.ts';
 import type { SourceSpec } from '../../domain/project/spec.ts';
 import type { Micros } from '../../domain/time.ts';
 import type { DuckDb } from './duckdb.ts';
 import { storedVersionIdSql, versionColumn } from './event-id-sql.ts';
+import { forgottenSql } from './forget-rows.ts';
 import { type InputFormat, openInput } from './ingest-input.ts';
 import { Session } from './ingest-session.ts';
 import { contractSql, literal, rowTextSql, SQL_TYPES } from './ingest-sql.ts';
@@ -35,6 +37,12 @@ export interface IngestInput {
   readonly existing: readonly LogFile[];
   /** Version ids of pushed rows that are not in that log yet: they are duplicates, too. */
   readonly buffered?: readonly string[];
+  /** Digests of forgotten keys by columns: rows that have one are dropped and counted as FORGOTTEN, and kept nowhere. */
+  readonly forgotten?: readonly {
+    readonly columns: KeyNames;
+    readonly salt: string;
+    readonly digests: ReadonlySet<string>;
+  }[];
   readonly blobs: BlobStore;
   /** A directory for working files, on the blob store's disk if that is local (blobs then move by rename). */
   readonly workDir: string;
@@ -50,7 +58,7 @@ export interface IngestProgress {
 }
 
 export interface IngestResult {
-  /** rowsAccepted plus the quarantined rows. */
+  /** rowsAccepted plus the quarantined and the forgotten rows. */
   readonly rowsIn: number;
   readonly rowsAccepted: number;
   /** Rows per reason; a row with two reasons counts under both. */
@@ -90,11 +98,12 @@ export async function ingestFile(request: IngestInput): Promise<IngestResult> {
     );
     const rowsIn = await session.count(`SELECT count(*) FROM ${STAGED}`);
     await refuseUnreadableColumns(session, source);
+    const forgotten = await dropForgotten(session, request);
 
     onProgress?.({ step: 'deduplicating', rows: rowsIn });
     await session.run(`CREATE OR REPLACE TEMP TABLE ${LOSERS} AS ${await losersSql(request, bufferedPath)}`);
     const duplicates = await session.count(`SELECT count(*) FROM ${LOSERS}`);
-    const quarantined = await reasonCounts(session, duplicates);
+    const quarantined = { ...(await reasonCounts(session, duplicates)), ...forgotten };
 
     onProgress?.({ step: 'writing', rows: rowsIn });
     const accepted = `SELECT *, rowid AS rid FROM ${STAGED} WHERE event_id IS NOT NULL AND rowid NOT IN (SELECT rid FROM ${LOSERS})`;
@@ -243,6 +252,19 @@ async function refuseUnreadableColumns(session: Session, source: SourceSpec): Pr
     const detail = `no value of the column "${column}" can be read, for example "${value}": ${rule}`;
     throw new SerinError(code, detail, { fields: { source: source.name, column, value, rule } });
   }
+}
+
+/** Before anything is made of them. Rows that break the contract are matched by what could be read of them. */
+async function dropForgotten(
+  session: Session,
+  { source, forgotten = [] }: IngestInput,
+): Promise<{ readonly [code in 'FORGOTTEN']?: number }> {
+  if (forgotten.length === 0) return {};
+  const matches = `(${forgotten.map((keys) => forgottenSql(source, keys)).join(' OR ')})`;
+  const rows = await session.count(`SELECT count(*) FROM ${STAGED} WHERE ${matches}`);
+  if (rows === 0) return {};
+  await session.run(`DELETE FROM ${STAGED} WHERE ${matches}`);
+  return { ['FORGOTTEN' satisfies RowReasonCode]: rows };
 }
 
 type UnreadableCode = 'COLUMN_TYPE' | 'TIME_NO_ZONE' | 'TIME_PRECISION' | 'TIME_INVALID' | 'TIME_AMBIGUOUS';
