@@ -1,6 +1,6 @@
 /** Rule 15 of `shared/conformance/pit/README.md`, on random worlds through the kernel path. */
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { answerCase } from './answer.ts';
 import { readCase } from './case-file.ts';
 import type { Answer, CaseView, PitCase } from './case-types.ts';
@@ -10,6 +10,9 @@ import { readTimeValue } from './case-values.ts';
 import { outputColumns } from './output-columns.ts';
 import { kernelPath } from './paths/kernel.ts';
 import { aWorld, caseOf } from './worlds.ts';
+
+/** On two cores that others use too. */
+vi.setConfig({ testTimeout: 120_000 });
 
 const WORLDS = { numRuns: 150, seed: 15 };
 const kernel = kernelPath();

@@ -6,7 +6,7 @@ import type { LabelStatus } from '../../../../features/history/labels.ts';
 import type { FeatureStatus } from '../../../../features/kernel/view-state.ts';
 import { DuckDb } from '../../../../features/offline/duckdb.ts';
 import type { Path, WorldAnswer } from '../answer.ts';
-import { answerByDuckDb } from '../duckdb-path.ts';
+import { answerByDuckDb } from './duckdb-answer.ts';
 
 export async function openDuckDbPath(): Promise<Path> {
   const folder = await mkdtemp(join(tmpdir(), 'serin-pit-duckdb-'));

@@ -1,19 +1,19 @@
 /** A world answered by DuckDB alone (`features/offline/sql`): no kernel chooses a row here. */
-import type { DuckDb } from '../../../features/offline/duckdb.ts';
-import { compileHistoryView } from '../../../features/history/compile.ts';
-import type { OutputValue } from '../../../features/history/plan.ts';
-import { answerLabel, type LabelEvents } from '../../../features/offline/sql/answer-labels.ts';
+import type { DuckDb } from '../../../../features/offline/duckdb.ts';
+import { compileHistoryView } from '../../../../features/history/compile.ts';
+import type { OutputValue } from '../../../../features/history/plan.ts';
+import { answerLabel, type LabelEvents } from '../../../../features/offline/sql/answer-labels.ts';
 import {
   answerLatest,
   answerSpine,
   type SpineRelation,
   type ViewQuestion,
-} from '../../../features/offline/sql/answer-spine.ts';
-import type { LogRelation } from '../../../features/offline/sql/fact-table.ts';
-import { isLatestOnly } from '../../../features/offline/sql/latest-sql.ts';
-import { createTypedTable } from '../../../features/offline/sql/typed-table.ts';
-import type { WorldSource } from './case-sources.ts';
-import type { World } from './case-specs.ts';
+} from '../../../../features/offline/sql/answer-spine.ts';
+import type { LogRelation } from '../../../../features/offline/sql/fact-table.ts';
+import { isLatestOnly } from '../../../../features/offline/sql/latest-sql.ts';
+import { createTypedTable } from '../../../../features/offline/sql/typed-table.ts';
+import type { WorldSource } from '../case-sources.ts';
+import type { World } from '../case-specs.ts';
 
 /** One output of a world, a view's or a label's: its values and statuses by spine row. */
 export interface WorldColumn {
