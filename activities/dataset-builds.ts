@@ -17,6 +17,8 @@ import type {
   BuildDatasetResult,
   DiffDatasetsInput,
   ExplainRowInput,
+  RebuildDatasetInput,
+  RebuildDatasetResult,
 } from '../workflows/messages.ts';
 import { type Dependencies, duckdbSettings } from './dependencies.ts';
 import type { Beating } from './heartbeat.ts';
@@ -35,7 +37,7 @@ const FIRST_ATTEMPT: DatasetHeartbeat = { done: 0, total: 0, knowledgeCut: null,
 
 /** Makes datasets of trainings and looks into them. */
 export function createDatasetBuilds({ db, blobs, config, now }: Pick<Dependencies, 'db' | 'blobs' | 'config' | 'now'>) {
-  return { build, diff, explain };
+  return { build, rebuild, diff, explain };
 
   /** @param earlier what the last attempt said last; null: there was none */
   async function build(
@@ -43,15 +45,12 @@ export function createDatasetBuilds({ db, blobs, config, now }: Pick<Dependencie
     { signal, progress }: Beating,
     earlier: DatasetHeartbeat | null,
   ): Promise<BuildDatasetResult> {
-    // a heartbeat without it would make a third attempt forget the chunks
-    let beat = { ...FIRST_ATTEMPT, ...earlier, done: 0 };
-    const say = (news: Partial<DatasetHeartbeat>): void => progress((beat = { ...beat, ...news }));
-    say({});
+    const { beat, say } = heartbeats(progress, earlier);
     const { spec } = await getProjectVersion(db, project, projectDigest);
     const training = trainingOf(spec, model, name);
     const logFiles: Record<string, readonly LogFile[]> = {};
     for (const source of spec.sources) logFiles[source.name] = await listLogFiles(db, source.name);
-    const knowledgeCut = beat.knowledgeCut ?? (await cutNow(db, spec, training, logFiles));
+    const knowledgeCut = beat().knowledgeCut ?? (await cutNow(db, spec, training, logFiles));
     say({ knowledgeCut });
     const { manifest, manifestRef } = await buildDataset({
       project: spec,
@@ -62,15 +61,8 @@ export function createDatasetBuilds({ db, blobs, config, now }: Pick<Dependencie
       seed: training.seed,
       logFiles,
       knowledgeCut,
-      blobs,
-      workDir: config.workDir,
-      duckdb: duckdbSettings(config),
-      // 0 leaves it to the machine
-      ...(config.datasetThreads && { threads: config.datasetThreads }),
       signal,
-      ...(beat.checkpoint !== null && { checkpoint: beat.checkpoint }),
-      onCheckpoint: (checkpoint) => say({ checkpoint }),
-      onProgress: (done, total) => say({ done, total }),
+      ...means(beat().checkpoint, say),
     });
     await putDataset(db, { digest: manifestRef.sha256, project, model, manifest, at: now() });
     return {
@@ -79,6 +71,45 @@ export function createDatasetBuilds({ db, blobs, config, now }: Pick<Dependencie
       trainRows: manifest.splits.TRAIN.rows,
       testRows: manifest.splits.TEST.rows,
       leakageFindings: manifest.leakage.filter(({ severity }) => severity === 'fail').length,
+    };
+  }
+
+  /** The same build from the files and the knowledge that a manifest names, whatever the logs have become since. */
+  async function rebuild(
+    { dataset: digest }: RebuildDatasetInput,
+    { signal, progress }: Beating,
+    earlier: DatasetHeartbeat | null,
+  ): Promise<RebuildDatasetResult> {
+    const { beat, say } = heartbeats(progress, earlier);
+    const { project, manifest } = await getDataset(db, digest);
+    const { spec } = await getProjectVersion(db, project, manifest.projectDigest);
+    const { model, featureSet, split, seed, projectDigest, inputs, knowledgeCut } = manifest;
+    const { manifestRef } = await buildDataset({
+      project: spec,
+      projectDigest,
+      model,
+      featureSet,
+      split,
+      seed,
+      logFiles: inputs,
+      knowledgeCut,
+      signal,
+      ...means(beat().checkpoint, say),
+    });
+    return { dataset: digest, rebuilt: manifestRef.sha256, same: manifestRef.sha256 === digest };
+  }
+
+  /** What a build works with, and whom it tells how far it is. */
+  function means(checkpoint: DatasetCheckpoint | null, say: (news: Partial<DatasetHeartbeat>) => void) {
+    return {
+      blobs,
+      workDir: config.workDir,
+      duckdb: duckdbSettings(config),
+      // 0 leaves it to the machine
+      ...(config.datasetThreads && { threads: config.datasetThreads }),
+      ...(checkpoint !== null && { checkpoint }),
+      onCheckpoint: (latest: DatasetCheckpoint) => say({ checkpoint: latest }),
+      onProgress: (done: number, total: number) => say({ done, total }),
     };
   }
 
@@ -122,6 +153,16 @@ export function createDatasetBuilds({ db, blobs, config, now }: Pick<Dependencie
       duckdb.close();
     }
   }
+}
+
+/** Heartbeats that hold all that was said: one that did not would make a third attempt forget the chunks. */
+function heartbeats(progress: Beating['progress'], earlier: DatasetHeartbeat | null) {
+  let latest: DatasetHeartbeat = { ...FIRST_ATTEMPT, ...earlier, done: 0 };
+  progress(latest);
+  return {
+    beat: () => latest,
+    say: (news: Partial<DatasetHeartbeat>): void => progress((latest = { ...latest, ...news })),
+  };
 }
 
 /** A training knows what was known when its test range ended, so that it can be repeated later. */

@@ -5,6 +5,8 @@ import type {
   BuildDatasetResult,
   DiffDatasetsInput,
   ExplainRowInput,
+  RebuildDatasetInput,
+  RebuildDatasetResult,
 } from '../workflows/messages.ts';
 import { createDatasetBuilds, type DatasetHeartbeat } from './dataset-builds.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -17,6 +19,12 @@ export function createDatasetActivities(dependencies: Dependencies) {
     async buildDataset(input: BuildDatasetInput): Promise<BuildDatasetResult> {
       const earlier = (activityInfo().heartbeatDetails as DatasetHeartbeat | undefined) ?? null;
       return withHeartbeat((beating) => builds.build(input, beating, earlier));
+    },
+
+    /** Running it twice leaves the same blobs; a retry finds the chunks of the last attempt. */
+    async rebuildDataset(input: RebuildDatasetInput): Promise<RebuildDatasetResult> {
+      const earlier = (activityInfo().heartbeatDetails as DatasetHeartbeat | undefined) ?? null;
+      return withHeartbeat((beating) => builds.rebuild(input, beating, earlier));
     },
 
     /** Reads alone: nothing is left behind, so a retry is as good as the first attempt. */

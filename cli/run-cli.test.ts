@@ -129,6 +129,21 @@ test('a workflow that failed ends with the code it failed with', async () => {
   expect(stderr).toContain('DATASET_EMPTY');
 });
 
+test('a dataset that comes out otherwise than its digest ends with 1', async () => {
+  const rebuilt = (same: boolean) =>
+    operation('completed', { result: { dataset: '9f86d081884c7d65', rebuilt: '60303ae22b998861', same } });
+  api.answers['POST /v1/datasets/9f86/rebuilds'] = [rebuilt(true), rebuilt(false)];
+  expect(await runCli(['dataset', 'rebuild', '9f86'])).toBe(0);
+  expect(stdout).toBe('dataset 9f86d081884c came out the same, byte for byte\n');
+  expect(await runCli(['dataset', 'rebuild', '9f86'])).toBe(1);
+  expect(stdout).toContain('dataset 9f86d081884c came out as 60303ae22b99');
+});
+
+test('a row is explained by its row_id alone', async () => {
+  expect(await runCli(['dataset', 'explain', '9f86', '--row', 'first'])).toBe(1);
+  expect(stderr).toContain('--row must be a row_id, a whole number, got "first"');
+});
+
 test('--no-wait ends with 8 and says where to look', async () => {
   api.answers['POST /v1/models/m/runs'] = [operation('running')];
   expect(await runCli(['train', 'm', 't', '--no-wait'])).toBe(8);

@@ -97,6 +97,38 @@ export function registerDatasetRoutes(api: Api, context: ApiContext): void {
   );
 
   api.post(
+    '/datasets/:digest/rebuilds',
+    {
+      config: may.make,
+      schema: {
+        tags: ['datasets'],
+        summary: 'Build a dataset again from its manifest, to see whether it comes out the same',
+        params: Type.Object({ digest: Digest }),
+        headers: IdempotencyHeaders,
+        querystring: Waiting,
+        response: operationAnswers(['DATASET_NOT_FOUND', 'BLOB_NOT_FOUND']),
+      },
+    },
+    async (request, reply) => {
+      const { digest: dataset, model } = await getDataset(db, request.params.digest);
+      return startOperation(
+        context,
+        request,
+        reply,
+        {
+          type: 'rebuildDataset',
+          workflowId: `dataset-rebuild/${dataset}/${keyOf(request.headers)}`,
+          input: { dataset },
+          summary: `dataset ${dataset.slice(0, 12)} again`,
+          model,
+          again: 'afterFailure',
+        },
+        request.query,
+      );
+    },
+  );
+
+  api.post(
     '/datasets/:digest/explanations',
     {
       config: may.make,

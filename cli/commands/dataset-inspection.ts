@@ -7,6 +7,7 @@ import type {
   RowExplanation,
   SourceEvent,
 } from '../../domain/features/dataset-explanation.ts';
+import { EXIT } from '../exit-codes.ts';
 import { followOperation } from '../follow-operation.ts';
 import { fields, instant, type Output, table } from '../output.ts';
 import type { CliContext } from '../run-cli.ts';
@@ -28,6 +29,27 @@ export function registerInspection(dataset: Command, { action }: CliContext): vo
           `datasets/${after}/diffs`,
           { before },
           ({ result }) => showDiff(output, result!),
+        );
+      }),
+    );
+  dataset
+    .command('rebuild')
+    .argument('<digest>', 'its start is enough where it is unique')
+    .description('build it again from its manifest; ends with 1 when it comes out otherwise')
+    .option('--no-wait', 'do not wait for its end')
+    .addHelpText('after', '\nExample:\n  serin dataset rebuild 9f86d081')
+    .action(
+      action<GlobalOptions & { wait: boolean }>(async ({ output, options, args: [digest] }) => {
+        const { api } = await openSession(options, 'engineer');
+        return followOperation<{ dataset: string; rebuilt: string; same: boolean }>(
+          { api, output, wait: options.wait },
+          `datasets/${digest}/rebuilds`,
+          undefined,
+          ({ result }) => {
+            const { dataset: name, rebuilt, same } = result!;
+            return `dataset ${name.slice(0, 12)} came out ${same ? 'the same, byte for byte' : `as ${rebuilt.slice(0, 12)}`}`;
+          },
+          ({ result }) => (result?.same === true ? EXIT.done : EXIT.failed),
         );
       }),
     );

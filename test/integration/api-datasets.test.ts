@@ -33,6 +33,13 @@ test('a row is explained by its row_id', async () => {
   expect(api.workflows.started).toMatchObject([{ type: 'explainRow', input: { dataset: OLD, row: 41_207 } }]);
 });
 
+test('a dataset is built again under a key, so that the same request is one build', async () => {
+  const again = () => engineer.send('POST', '/v1/datasets/a1a1/rebuilds', undefined, { 'idempotency-key': 'audit' });
+  expect(await again()).toMatchObject({ status: 202, body: { workflowId: `dataset-rebuild/${OLD}/audit` } });
+  expect((await again()).body.workflowId).toBe(`dataset-rebuild/${OLD}/audit`);
+  expect(api.workflows.started[0]).toMatchObject({ type: 'rebuildDataset', input: { dataset: OLD } });
+});
+
 test('what is no dataset or no row is refused before a workflow starts', async () => {
   const unknown = await engineer.send('POST', `/v1/datasets/${NEW}/diffs`, { before: 'cccccccc' });
   expect(unknown).toMatchObject({ status: 404, body: { code: 'DATASET_NOT_FOUND' } });

@@ -152,3 +152,14 @@ test('two datasets of one training are compared by the events that came between,
     code: 'INPUT_INVALID',
   });
 });
+
+test('a dataset is built again from its manifest, whatever has arrived since', async () => {
+  const made = await builds.build(INPUT, BEATING, null);
+  await ingest(randomWorld(34, { rows: 40 }), 'third');
+  expect(await builds.rebuild({ dataset: made.digest }, BEATING, null)).toEqual({
+    dataset: made.digest,
+    rebuilt: made.digest,
+    same: true,
+  });
+  expect((await builds.build(INPUT, BEATING, null)).digest).not.toBe(made.digest);
+});
