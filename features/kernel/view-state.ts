@@ -7,6 +7,7 @@
  * `foldedAt` alone, never on the order of insertion or on earlier fold points, and neither do the encoded bytes.
  */
 import type { Micros } from '../../domain/time.ts';
+import { RunningWindows } from './running-windows.ts';
 import { FieldOp, FRACTION_SCALE, type TileSetPlan, type ViewPlan } from './view-plan.ts';
 
 /** Rows of equal width, sorted by their first number; `rows[head·stride …]` is the first. */
@@ -14,6 +15,8 @@ interface Run {
   rows: Float64Array;
   head: number;
   count: number;
+  /** Kept up to date beside the rows once `runWindows` has been asked for. */
+  running?: RunningWindows;
 }
 
 export interface ViewState {
@@ -46,10 +49,21 @@ export function createState(plan: ViewPlan): ViewState {
   };
 }
 
+/** For an empty state that will be read many times as it goes along: the same values, at a cost that does not grow with the windows. */
+export function runWindows(plan: ViewPlan, state: ViewState): void {
+  for (const [s, run] of state.runs.entries()) {
+    const running = RunningWindows.of(plan.tileSets[s]!);
+    if (running !== null) run.running = running;
+  }
+}
+
 /** Empties a state but keeps its memory, for replays that go through one key after the other. */
 export function resetState(state: ViewState): void {
   state.foldedAt = state.newestAt = -Infinity;
-  for (const run of state.runs) run.head = run.count = 0;
+  for (const run of state.runs) {
+    run.head = run.count = 0;
+    run.running?.reset();
+  }
   state.pending.head = state.pending.count = 0;
 }
 
@@ -95,6 +109,7 @@ export function foldTo(plan: ViewPlan, state: ViewState, at: Micros): void {
     const set = tileSets[s]!;
     const run = state.runs[s]!;
     while (run.count > 0 && !isReachable(set, run.rows[run.head * set.stride]!, at)) {
+      run.running?.dropping(run);
       run.head++;
       run.count--;
     }
@@ -134,7 +149,10 @@ export function read(
         set.hopMicros === null
           ? asOf - window.lengthMicros
           : Math.floor((asOf - window.lengthMicros) / set.hopMicros) * set.hopMicros;
-      accumulate(set, state.runs[s]!, startAt);
+      const run = state.runs[s]!;
+      const sums = run.running?.read(w, startAt, run) ?? null;
+      if (sums === null) accumulate(set, run, startAt);
+      else scratch.set(sums);
       accumulatePending(plan, set, state.pending, startAt, asOf);
       for (let i = 0; i < window.outputs.length; i++) {
         const { output, fn, default: fallback, count, value, fraction } = window.outputs[i]!;
@@ -249,6 +267,7 @@ function addEvent(
   const row = openRow(run, stride, position);
   run.rows[row] = eventAt;
   for (let i = 0; i < plan.measureCount; i++) run.rows[row + 1 + i] = measures[offset + i]! + 0;
+  run.running?.added(run.rows, row);
 }
 
 /** Adds one event's measures to the fields that start at `into[at]`. */

@@ -1,7 +1,7 @@
 /** View features of a spine, by replaying the log through the kernel: the same code that serves them. */
 import { quoteIdentifier as quote } from '../../domain/project/expression.ts';
 import type { ViewPlan } from '../kernel/view-plan.ts';
-import { createState, foldTo, insert, read, resetState } from '../kernel/view-state.ts';
+import { createState, foldTo, insert, read, resetState, runWindows } from '../kernel/view-state.ts';
 import type { DatasetDefinitions } from './dataset-definitions.ts';
 import type { DatasetJob, ReplayTask, SpineSummary } from './dataset-job.ts';
 import {
@@ -68,6 +68,7 @@ async function replayTiles(
   const measures = new Float64Array(plan.measureCount);
   const values = new Float64Array(plan.outputs.length);
   const state = createState(plan);
+  runWindows(plan, state);
   let stateKey = -1;
   let next = 0;
   const turnTo = (key: number): void => {
