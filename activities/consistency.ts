@@ -4,7 +4,7 @@ import { raiseAlert, resolveAlert } from '../db/monitors.ts';
 import { listAnsweringVersions, type LoggedPrediction, sampleServed } from '../db/predictions.ts';
 import { getProjectVersion } from '../db/projects.ts';
 import { getModel, getVersion } from '../db/registry.ts';
-import { builtSequences } from '../db/view-progress.ts';
+import { lastBuilds, type ViewBuild } from '../db/view-progress.ts';
 import { SerinError } from '../domain/errors.ts';
 import { type ModelSpec, type ProjectSpec, versioned } from '../domain/project/spec.ts';
 import type { Micros } from '../domain/time.ts';
@@ -18,6 +18,8 @@ import { withHeartbeat } from './heartbeat.ts';
 const SAMPLE_ROWS = 20_000;
 /** Rows that are being written now belong to the next look. */
 const SETTLING_MICROS = 2_000_000;
+/** An answer this long after a build has been read after it, whatever clocks and the way of the answer. */
+const BUILD_MARGIN_MICROS = 60_000_000;
 /** The monitor that alerts are raised under. */
 const CONSISTENCY_MONITOR = 'feature-consistency';
 const RUNBOOK = 'docs/runbooks/feature-skew.md';
@@ -117,8 +119,9 @@ export function createConsistencyCheck({ db, blobs, config, now }: Dependencies)
     if (set === undefined || set.views.length === 0) return { checkable: 0, checked: 0, skewed: [] };
     const keyFields = [...new Set(set.views.flatMap(({ key }) => key))].toSorted();
     const { rows, checkable } = await sampleServed(db, { model, version, from, to, keyFields, limit: SAMPLE_ROWS });
-    const { logs, built } = await logsOf(spec, [...new Set(set.views.map(({ view }) => view))]);
-    const served = rows.flatMap((row) => servedVector(row, built));
+    const viewIds = [...new Set(set.views.map(({ view }) => view))];
+    const { logs, builds } = await logsOf(spec, viewIds);
+    const served = rows.flatMap((row) => servedVector(row, viewIds, builds));
     const duckdb = await DuckDb.open(duckdbSettings(config));
     try {
       const skewed = await findSkew({ spec, featureSet: manifest.featureSet, served, logs, blobs, duckdb });
@@ -132,15 +135,15 @@ export function createConsistencyCheck({ db, blobs, config, now }: Dependencies)
   async function logsOf(
     spec: ProjectSpec,
     viewIds: readonly string[],
-  ): Promise<{ logs: Map<string, ViewLog>; built: ReadonlyMap<string, number | null> }> {
-    const built = await builtSequences(db, viewIds);
+  ): Promise<{ logs: Map<string, ViewLog>; builds: ReadonlyMap<string, ViewBuild> }> {
+    const builds = await lastBuilds(db, viewIds);
     const logs = new Map<string, ViewLog>();
     for (const id of viewIds) {
       const { source } = spec.views.find((view) => versioned(view) === id)!;
-      const unseen = await fileBatchesAfter(db, source, built.get(id) ?? 0);
+      const unseen = await fileBatchesAfter(db, source, builds.get(id)?.seq ?? 0);
       logs.set(id, { files: await listLogFiles(db, source), unseen });
     }
-    return { logs, built };
+    return { logs, builds };
   }
 }
 
@@ -154,16 +157,18 @@ async function contractOf(db: Db, model: string): Promise<{ contract: ModelSpec;
 }
 
 /**
- * None for an answer from before a view was last built: what the view lacked then is not known any more. The check of that
- * hour has held it against the log.
+ * None for an answer from before a view was last built: what the view lacked then is not known any more. The look of that time
+ * has held it against the log.
  */
 function servedVector(
-  { predictionId, request, asOf, features, known }: LoggedPrediction,
-  built: ReadonlyMap<string, number | null>,
+  { predictionId, request, asOf, answeredAt, features, known }: LoggedPrediction,
+  viewIds: readonly string[],
+  builds: ReadonlyMap<string, ViewBuild>,
 ): ServedVector[] {
   if (known === null) return [];
-  for (const [viewId, builtSeq] of built) {
-    if (builtSeq === null || (known.knownSeq[viewId] ?? 0) < builtSeq) return [];
+  for (const viewId of viewIds) {
+    const build = builds.get(viewId);
+    if (build === undefined || answeredAt < build.at + BUILD_MARGIN_MICROS) return [];
   }
   return [{ id: predictionId, request, asOf, readAt: known.readAt, knownSeq: known.knownSeq, values: features }];
 }

@@ -188,6 +188,15 @@ export interface ViewProgressTable {
   updated_at: number;
   /** Up to here it was built from the log, files included; what came later came by push alone. Null: it is not known. */
   built_seq: number | null;
+  /** When that was put in place. */
+  built_at: number | null;
+  /** Of a shadow: at which of its revisions it was about to take its view's place; at another one, it has. */
+  exchange_revision: number | null;
+  newest_event_at: number | null;
+  /** The pushers' clock less ours, µs; null: nothing was pushed yet. */
+  clock_offset: number | null;
+  /** From being taken in to being readable, of the last batch. */
+  delay_us: number | null;
 }
 
 export interface DatasetTable {

@@ -34,28 +34,41 @@ export async function advanceProgress(db: Db, views: readonly ViewProgress[], up
 /** Puts views where they are, also back: after they were built anew. The buffer keeps what lies after, if it still has it. */
 export async function resetProgress(db: Db, views: readonly ViewProgress[], updatedAt: number): Promise<void> {
   for (const { viewId, source, appliedSeq } of views) {
+    const built = {
+      source,
+      applied_seq: appliedSeq,
+      updated_at: updatedAt,
+      built_seq: appliedSeq,
+      built_at: updatedAt,
+    };
     await db
       .insertInto('view_progress')
-      .values({ view_id: viewId, source, applied_seq: appliedSeq, updated_at: updatedAt, built_seq: appliedSeq })
-      .onConflict((conflict) =>
-        conflict
-          .column('view_id')
-          .doUpdateSet({ source, applied_seq: appliedSeq, updated_at: updatedAt, built_seq: appliedSeq }),
-      )
+      .values({ view_id: viewId, ...built })
+      .onConflict((conflict) => conflict.column('view_id').doUpdateSet(built))
       .execute();
     await sql`select pg_notify('serin_applied', ${`${source} ${appliedSeq}`})`.execute(db);
   }
 }
 
-/** Up to where each view was built from the log; null, or absent: it is not known. */
-export async function builtSequences(db: Db, viewIds: readonly string[]): Promise<ReadonlyMap<string, number | null>> {
+export interface ViewBuild {
+  /** The last sequence of the log it was built from. */
+  readonly seq: number;
+  readonly at: number;
+}
+
+/** How each view was last built; a view of which that is not known is absent. */
+export async function lastBuilds(db: Db, viewIds: readonly string[]): Promise<ReadonlyMap<string, ViewBuild>> {
   if (viewIds.length === 0) return new Map();
   const rows = await db
     .selectFrom('view_progress')
-    .select(['view_id', 'built_seq'])
+    .select(['view_id', 'built_seq', 'built_at'])
     .where('view_id', 'in', viewIds)
     .execute();
-  return new Map(rows.map((row) => [row.view_id, row.built_seq]));
+  return new Map(
+    rows.flatMap(({ view_id, built_seq, built_at }) =>
+      built_seq === null || built_at === null ? [] : [[view_id, { seq: built_seq, at: built_at }]],
+    ),
+  );
 }
 
 /** Of a shadow that is gone, or a view that is retired: it holds back no events any more. */

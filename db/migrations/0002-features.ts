@@ -6,6 +6,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await onlineStore(db);
   await consistency(db);
   await forgetting(db);
+  await materialization(db);
 }
 
 async function ingestion(db: Kysely<unknown>): Promise<void> {
@@ -115,8 +116,8 @@ async function consistency(db: Kysely<unknown>): Promise<void> {
   await sql`
     -- what a logged answer knew: per view the last ingest sequence in its features, and the instant at which they hold
     alter table prediction add column known_seq jsonb, add column read_at int8;
-    -- up to here a view was built from the log; what came later came into it by push alone
-    alter table view_progress add column built_seq int8;
+    -- up to here a view was built from the log, and when; what came later came into it by push alone
+    alter table view_progress add column built_seq int8, add column built_at int8;
   `.execute(db);
 }
 
@@ -159,5 +160,17 @@ async function forgetting(db: Kysely<unknown>): Promise<void> {
     );
     -- what a removal has made of the dataset; its manifest stays as it was
     alter table dataset add column redacted jsonb;
+  `.execute(db);
+}
+
+async function materialization(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    alter table view_progress
+      -- of a shadow: at which of its revisions it was about to take its view's place; at another one, it has
+      add column exchange_revision int8,
+      -- how fresh the view is: its newest event, the pushers' clock less ours, and what the last batch took to be readable
+      add column newest_event_at int8,
+      add column clock_offset int8,
+      add column delay_us int8;
   `.execute(db);
 }

@@ -2,15 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadConfig } from '../../platform/config.ts';
-import { obtainRedis, startRedis } from '../../platform/embedded/redis.ts';
-import { createLogger } from '../../platform/logger.ts';
 import { checkRun, type RunReport } from '../conformance/skew/check-run.ts';
 import { FAULTS } from '../conformance/skew/faults.ts';
 import { findFault, READS_TO_FIND } from '../conformance/skew/find-fault.ts';
 import { explainMismatch, isolate } from '../conformance/skew/isolate.ts';
 import type { Servers, StoreKind } from '../conformance/skew/servers.ts';
 import { readCaseFile } from '../conformance/pit/case-file.ts';
+import { startTestRedis } from '../setup/redis-server.ts';
 import { createTestDatabase } from '../setup/test-database.ts';
 
 const READS = 100_000;
@@ -22,20 +20,10 @@ beforeAll(async () => {
   const dir = await mkdtemp(join(tmpdir(), 'serin-skew-'));
   stops.push(() => rm(dir, { recursive: true, force: true }));
   const urls = new Map<StoreKind, string>([['postgres', await createTestDatabase()]]);
-  try {
-    const program = await obtainRedis({ config: loadConfig(), onProgress: (line) => console.error(line) });
-    const logger = createLogger({ service: 'test', node: 'skew', level: 'silent' });
-    const redis = await startRedis({
-      program,
-      dir: join(dir, 'redis'),
-      logFile: join(dir, 'redis.log'),
-      logger,
-      disposable: true,
-    });
-    stops.push(() => redis.stop());
+  const redis = await startTestRedis();
+  if (redis !== null) {
+    stops.push(() => redis.close());
     urls.set('redis', redis.url);
-  } catch (error) {
-    console.error(`the skew check runs on PostgreSQL alone: ${(error as Error).message}`);
   }
   servers = { urls, dir, stop: () => Promise.resolve() };
 });

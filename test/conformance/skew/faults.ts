@@ -161,13 +161,13 @@ export const FAULTS: readonly Fault[] = [
     name: 'moved-row-stays',
     what: 'a row that is corrected to another key also stays where it was',
     events: () => (event) =>
-      event.row['trip_id'] == null ? event : { ...event, eventId: `${event.eventId!}/${String(event.row['rider'])}` },
+      event.row['trip_id'] === undefined ? event : { ...event, eventId: `${event.eventId!}/${String(event.row['rider'])}` },
   },
   {
     name: 'corrections-appended',
     what: 'a correction is one more row',
     events: () => (event) =>
-      event.row['trip_id'] == null || event.kind !== 'put'
+      event.row['trip_id'] === undefined || event.kind !== 'put'
         ? event
         : { ...event, eventId: `${event.eventId!}/${event.seq}` },
   },

@@ -18,7 +18,7 @@ export interface SourceFeed {
   /** In the order of their sequence, which is dense: what has sequence i + 1 is at i (one event; a fault may leave it out). */
   readonly events: readonly (PushedEvent | null)[];
   /** How many of them are among the world's first rows, by the number of those. */
-  arrived(rows: number): number;
+  readonly arrived: (rows: number) => number;
 }
 
 export function compileViews(project: ProjectSpec): CompiledView[] {

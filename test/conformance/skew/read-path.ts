@@ -80,11 +80,11 @@ export function bentPath(
       const { states, knownSeq, foldedAt } = await store.read(refs);
       const decoded = new Map<Uint8Array, DecodedState>();
       const rows = places.map((of, row) => {
-        const open = readers.map(({ decode }, view) => {
+        const open = readers.map((reader, view) => {
           const bytes = of[view]! < 0 ? null : (states[of[view]!] ?? null);
           if (bytes === null) return null;
           let state = decoded.get(bytes);
-          if (state === undefined) decoded.set(bytes, (state = decode(bytes)));
+          if (state === undefined) decoded.set(bytes, (state = reader.decode(bytes)));
           return state;
         });
         const exactFrom = open.map((state, view) => {
@@ -94,8 +94,8 @@ export function bentPath(
         const readAt = Math.max(reads[row]!.asOf, ...exactFrom);
         return {
           readAt,
-          answers: readers.map(({ read }, view) => {
-            const { values, statuses } = read(open[view]!, readAt);
+          answers: readers.map((reader, view) => {
+            const { values, statuses } = reader.read(open[view]!, readAt);
             return answerOf(values, statuses);
           }),
         };

@@ -12,9 +12,9 @@ import type { WorldRow } from './world.ts';
 
 export interface Witness {
   /** What the answer must be, from the first `knownSeq` rows of the source alone. */
-  answer(keys: ReadKeys, readAt: Micros, knownSeq: number): ViewAnswer;
+  readonly answer: (keys: ReadKeys, readAt: Micros, knownSeq: number) => ViewAnswer;
   /** The rows that can matter to a key: its own, and all versions of those. */
-  rowsOf(keys: ReadKeys): readonly WorldRow[];
+  readonly rowsOf: (keys: ReadKeys) => readonly WorldRow[];
 }
 
 export function createWitness(project: ProjectSpec, view: FeatureViewSpec, world: readonly WorldRow[]): Witness {
