@@ -135,13 +135,16 @@ export const CHUNK_ENTRIES = 5_000;
 export const CHUNK_BYTES = 8 * 1024 * 1024;
 
 /** Cuts entries into pieces that one commit carries well. */
-export async function* chunksOf(entries: AsyncIterable<Entry> | Iterable<Entry>): AsyncGenerator<Entry[]> {
+export async function* chunksOf(
+  entries: AsyncIterable<Entry> | Iterable<Entry>,
+  entriesMax = CHUNK_ENTRIES,
+): AsyncGenerator<Entry[]> {
   let chunk: Entry[] = [];
   let bytes = 0;
   for await (const entry of entries) {
     chunk.push(entry);
     bytes += entry.bytes.byteLength;
-    if (bytes < CHUNK_BYTES && chunk.length < CHUNK_ENTRIES) continue;
+    if (bytes < CHUNK_BYTES && chunk.length < entriesMax) continue;
     yield chunk;
     [chunk, bytes] = [[], 0];
   }

@@ -103,6 +103,8 @@ export interface OnlineStore {
 export interface ExchangeGuard {
   /** Refuses (returns false, changes nothing) while `otherId` has fewer events than `viewId`. */
   readonly notBehind: boolean;
+  /** Refuses when `otherId` is not at this revision: an exchange that is asked for again is not undone. */
+  readonly otherRevision?: number;
 }
 
 /** The id of a second copy of a view, which is filled, fed and read like any view until it takes the view's place. */

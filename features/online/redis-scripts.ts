@@ -36,12 +36,13 @@ return 1`);
 
 /**
  * KEYS: states and rows of the one, states and rows of the other. ARGV: the cursor's field, 1 to refuse while the other has
- * fewer events. 1: done, 0: refused.
+ * fewer events, the revision that the other must be at or -. 1: done, 0: refused.
  */
 export const EXCHANGE_SCRIPT = script(`${SHARED}
 local one, other = redis.call('HGET', KEYS[1], ARGV[1]), redis.call('HGET', KEYS[3], ARGV[1])
 local function applied(cursor) return tonumber(cursor and string.match(cursor, '^%d+ (%d+)') or '-1') end
 if ARGV[2] == '1' and applied(one) > applied(other) then return 0 end
+if ARGV[3] ~= '-' and revisionOf(other) ~= ARGV[3] then return 0 end
 local revision = string.format('%.0f', math.max(tonumber(revisionOf(one)), tonumber(revisionOf(other))) + 1)
 local function swap(a, b)
   local spare = a .. ':exchange'

@@ -8,7 +8,7 @@
  * Field names are keys as Latin-1 text (in UTF-8 on the wire, which is as unique): the client writes texts in one piece and
  * every buffer by itself.
  */
-import { groupRefs, keyText } from './key-list.ts';
+import { GroupedRefs, keyText } from './key-list.ts';
 import {
   type Commit,
   type Entry,
@@ -49,7 +49,7 @@ export class RedisOnlineStore implements OnlineStore {
 
   async read(refs: readonly StateRef[]): Promise<StatesRead> {
     if (refs.length === 0) return { states: [], knownSeq: new Map(), foldedAt: new Map() };
-    const { viewIds, keys, viewOf, placeOf } = groupRefs(refs);
+    const { viewIds, keys, viewOf, placeOf } = new GroupedRefs(refs);
     const commands = viewIds.map((viewId, v) => {
       const command = ['HMGET', this.#hash(viewId, 'states'), CURSOR];
       for (const key of keys[v]!) command.push(keyText(key));
@@ -118,7 +118,8 @@ export class RedisOnlineStore implements OnlineStore {
 
   async exchange(viewId: string, otherId: string, guard?: ExchangeGuard): Promise<boolean> {
     const hashes = [viewId, otherId].flatMap((id) => [this.#hash(id, 'states'), this.#hash(id, 'rows')]);
-    const reply = await this.#connection.run(EXCHANGE_SCRIPT, hashes, [CURSOR, guard?.notBehind === true ? '1' : '0']);
+    const conditions = [guard?.notBehind === true ? '1' : '0', String(guard?.otherRevision ?? '-')];
+    const reply = await this.#connection.run(EXCHANGE_SCRIPT, hashes, [CURSOR, ...conditions]);
     return reply === 1;
   }
 

@@ -327,6 +327,18 @@ export function describeOnlineStore(open: () => Promise<StoreUnderTest>): void {
       expect(await readTexts(V, 'c')).toEqual(['C,4']);
     });
 
+    test('of a revision that is gone is refused, so that one who asks again does not undo it', async () => {
+      await feed(V, [['a', 1]], 0, 1);
+      const shadow = shadowIdOf(V, 'x');
+      await putEntries(store, shadow, [entry('a', 'new')], cursorAt(1));
+      const { revision } = await store.snapshot(shadow, []);
+      const guard = { notBehind: true, otherRevision: revision };
+      expect(await store.exchange(V, shadow, guard)).toBe(true);
+      expect(await store.exchange(V, shadow, guard)).toBe(false);
+      expect(await readTexts(V, 'a')).toEqual(['new']);
+      expect((await store.snapshot(shadow, [])).revision).not.toBe(revision);
+    });
+
     test('may be made under the same name again and again', async () => {
       for (const round of ['1', '2', '3', '4']) {
         const entries = [entry(`only ${round}`, round), entry('all', round)];

@@ -73,6 +73,7 @@ export class MemoryStore implements OnlineStore {
     const nothing = (): MemoryView => ({ revision: 0, cursor: null, entries: new Map() });
     const [view, other] = [this.#views.get(viewId) ?? nothing(), this.#views.get(otherId) ?? nothing()];
     if (guard?.notBehind === true && (view.cursor?.appliedSeq ?? -1) > (other.cursor?.appliedSeq ?? -1)) return false;
+    if (guard?.otherRevision !== undefined && guard.otherRevision !== other.revision) return false;
     view.revision = other.revision = Math.max(view.revision, other.revision) + 1;
     this.#views.set(viewId, other);
     this.#views.set(otherId, view);
