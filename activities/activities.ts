@@ -2,6 +2,7 @@ import { createConsistencyActivities } from './consistency.ts';
 import { createDatasetActivities } from './datasets.ts';
 import type { Dependencies } from './dependencies.ts';
 import { createFeatureActivities } from './features.ts';
+import { createForgettingActivities } from './forgetting.ts';
 import { createIngestionActivities } from './ingestion.ts';
 import { createMonitoringActivities } from './monitoring.ts';
 import { createRolloutActivities } from './rollouts.ts';
@@ -14,6 +15,7 @@ export function createActivities(dependencies: Dependencies) {
     ...createIngestionActivities(dependencies),
     ...createFeatureActivities(dependencies),
     ...createDatasetActivities(dependencies),
+    ...createForgettingActivities(dependencies),
     ...createTrainingActivities(dependencies),
     ...createTrafficActivities(dependencies),
     ...createRolloutActivities(dependencies),

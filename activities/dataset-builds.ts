@@ -1,7 +1,9 @@
 import type { Db } from '../db/database.ts';
+import { isAnyForgotten, lockForgottenBlobs } from '../db/forget-requests.ts';
 import { getLastSequence, listLogFiles } from '../db/ingest.ts';
 import { getProjectVersion } from '../db/projects.ts';
-import { type Dataset, getDataset, putDataset } from '../db/runs.ts';
+import { type Dataset, getDataset, isDatasetFile, putDataset } from '../db/runs.ts';
+import { SerinError } from '../domain/errors.ts';
 import type { DatasetDiff, RowExplanation } from '../domain/features/dataset-explanation.ts';
 import type { DatasetManifest } from '../domain/features/dataset-manifest.ts';
 import type { LogFile } from '../domain/features/log-file.ts';
@@ -64,7 +66,14 @@ export function createDatasetBuilds({ db, blobs, config, now }: Pick<Dependencie
       signal,
       ...means(beat().checkpoint, say),
     });
-    await putDataset(db, { digest: manifestRef.sha256, project, model, manifest, at: now() });
+    await db.transaction().execute(async (tx) => {
+      await lockForgottenBlobs(tx);
+      if (await isAnyForgotten(tx, inputsOf(manifest))) {
+        if (!(await isDatasetFile(tx, manifest.file.sha256))) await blobs.remove(manifest.file);
+        throw new Error(`an entity was forgotten while the dataset was built: it is built anew`);
+      }
+      await putDataset(tx, { digest: manifestRef.sha256, project, model, manifest, at: now() });
+    });
     return {
       digest: manifestRef.sha256,
       rows: manifest.rows,
@@ -81,7 +90,8 @@ export function createDatasetBuilds({ db, blobs, config, now }: Pick<Dependencie
     earlier: DatasetHeartbeat | null,
   ): Promise<RebuildDatasetResult> {
     const { beat, say } = heartbeats(progress, earlier);
-    const { project, manifest } = await getDataset(db, digest);
+    const { project, manifest, redacted } = await getDataset(db, digest);
+    refuseRedacted(digest, redacted);
     const { spec } = await getProjectVersion(db, project, manifest.projectDigest);
     const { model, featureSet, split, seed, projectDigest, inputs, knowledgeCut } = manifest;
     const { manifestRef } = await buildDataset({
@@ -134,12 +144,13 @@ export function createDatasetBuilds({ db, blobs, config, now }: Pick<Dependencie
   }
 
   async function openDataset(
-    { digest, project, manifest }: Dataset,
+    { digest, project, manifest, file, redacted }: Dataset,
     inputs: DatasetManifest['inputs'],
   ): Promise<OpenDataset> {
+    refuseRedacted(digest, redacted);
     const { spec } = await getProjectVersion(db, project, manifest.projectDigest);
     const logs = await localLogs(inputs, blobs);
-    return { digest, manifest, project: spec, path: await blobs.localPath(manifest.file), logs };
+    return { digest, manifest, project: spec, path: await blobs.localPath(file), logs };
   }
 
   async function withDuckDb<T>(signal: AbortSignal, work: (duckdb: DuckDb) => Promise<T>): Promise<T> {
@@ -153,6 +164,19 @@ export function createDatasetBuilds({ db, blobs, config, now }: Pick<Dependencie
       duckdb.close();
     }
   }
+}
+
+function inputsOf({ inputs }: DatasetManifest): string[] {
+  return Object.values(inputs).flatMap((files) => files.map(({ blob }) => blob.sha256));
+}
+
+/** The files of the log that it was made from are gone, and others stand in their place. */
+function refuseRedacted(digest: string, redacted: Dataset['redacted']): void {
+  if (redacted === null) return;
+  throw new SerinError(
+    'DATASET_REDACTED',
+    `an entity was forgotten after the dataset ${digest.slice(0, 12)} was built (request ${redacted.requestId}): its rows can be read, but what they were made from is gone; build a new one`,
+  );
 }
 
 /** Heartbeats that hold all that was said: one that did not would make a third attempt forget the chunks. */

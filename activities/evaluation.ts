@@ -4,6 +4,7 @@ import { getProjectVersion } from '../db/projects.ts';
 import { getVersion } from '../db/registry.ts';
 import { getRoute } from '../db/routes.ts';
 import type { Run } from '../db/runs.ts';
+import type { BlobRef } from '../domain/blob.ts';
 import { compiledModule } from '../domain/compiled-module.ts';
 import { SerinError } from '../domain/errors.ts';
 import type { DatasetManifest } from '../domain/features/dataset-manifest.ts';
@@ -40,7 +41,13 @@ type Evaluated = Pick<RunResult, 'schemaFindings' | 'evaluation' | 'serving' | '
  */
 export async function evaluateRun(
   { db, blobs, config, logger }: Dependencies,
-  { run, plan, result, manifest }: { run: Run; plan: RunPlan; result: RunResult; manifest: DatasetManifest },
+  {
+    run,
+    plan,
+    result,
+    manifest,
+    file,
+  }: { run: Run; plan: RunPlan; result: RunResult; manifest: DatasetManifest; file: BlobRef },
   { signal, progress }: Beating,
 ): Promise<Evaluated> {
   if (result.modelFile === undefined) throw new SerinError('MODEL_FILE_INVALID', `run ${run.runId} left no model file`);
@@ -50,7 +57,7 @@ export async function evaluateRun(
   if (schemaFindings.length > 0) return { schemaFindings };
 
   const sliceColumns = contract.gates.flatMap((gate) => (gate.kind === 'slices' ? [gate.slice] : []));
-  const path = await blobs.localPath(manifest.file);
+  const path = await blobs.localPath(file);
   const { matrix, extra } = await readMatrix({
     path,
     columns: manifest.features,

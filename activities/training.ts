@@ -67,7 +67,7 @@ export function createTrainingActivities(dependencies: Dependencies) {
     async train({ runId, dataset: digest }: { runId: string; dataset: string }): Promise<void> {
       const { plan, result } = await readRun(runId);
       if (result.modelFile !== undefined) return;
-      const { manifest } = await getDataset(db, digest);
+      const { manifest, file } = await getDataset(db, digest);
       await updateRun(db, runId, { dataset: digest });
       const directory = join(config.workDir, 'training', `${runId}-${activityInfo().attempt}`);
       await mkdir(directory, { recursive: true });
@@ -97,7 +97,7 @@ export function createTrainingActivities(dependencies: Dependencies) {
           };
           const trained = await trainInThread({
             spec: plan.training.trainer,
-            datasetPath: await blobs.localPath(manifest.file),
+            datasetPath: await blobs.localPath(file),
             columns: manifest.features,
             seed: plan.training.seed,
             outDir: directory,
@@ -137,9 +137,9 @@ export function createTrainingActivities(dependencies: Dependencies) {
     /** Asks the real inference server, started with the candidate, and measures the answers. Sets its results: a retry measures anew. */
     async evaluate({ runId, dataset: digest }: { runId: string; dataset: string }): Promise<void> {
       const { run, plan, result } = await readRun(runId);
-      const { manifest } = await getDataset(db, digest);
+      const { manifest, file } = await getDataset(db, digest);
       const evaluated = await withHeartbeat((beating) =>
-        evaluateRun(dependencies, { run, plan, result, manifest }, beating),
+        evaluateRun(dependencies, { run, plan, result, manifest, file }, beating),
       );
       await updateRun(db, runId, { result: { ...result, ...evaluated } });
     },

@@ -28,6 +28,7 @@ import {
   type CompactLogInput,
   type DiffDatasetsInput,
   type ExplainRowInput,
+  type ForgetEntityInput,
   type IngestSourceInput,
   type MaterializeFeaturesInput,
   type ModelLifecycleInput,
@@ -49,6 +50,7 @@ export interface WorkflowInputs {
   readonly diffDatasets: DiffDatasetsInput;
   readonly explainRow: ExplainRowInput;
   readonly rebuildDataset: RebuildDatasetInput;
+  readonly forgetEntity: ForgetEntityInput;
   readonly trainModel: TrainModelInput;
   readonly modelLifecycle: ModelLifecycleInput;
   readonly rolloutModel: RolloutModelInput;

@@ -124,6 +124,11 @@ export async function countForgottenBlobs(db: Db, requestId: string): Promise<{ 
   return rows[0]!;
 }
 
+/** Nobody takes files away until the transaction ends: what is named in it is either seen by the removal or refused here. */
+export async function lockForgottenBlobs(tx: Db): Promise<void> {
+  await sql`lock table forgotten_blob in share mode`.execute(tx);
+}
+
 /** Whether one of the files was taken away, or is about to be, because it held the key of a forgotten entity. */
 export async function isAnyForgotten(db: Db, digests: readonly string[]): Promise<boolean> {
   if (digests.length === 0) return false;

@@ -165,3 +165,9 @@ export async function redactDataset(
   await doomBlob(tx, redaction.requestId, from.sha256);
   await addRemoved(tx, redaction.requestId, 'datasets', rows);
 }
+
+/** All of a project's datasets. */
+export async function listDatasetDigests(db: Db, project: string): Promise<string[]> {
+  const rows = await db.selectFrom('dataset').select('digest').where('project', '=', project).orderBy('digest').execute();
+  return rows.map(({ digest }) => digest);
+}

@@ -1,9 +1,10 @@
 import { type Selectable, sql } from 'kysely';
+import type { BlobRef } from '../domain/blob.ts';
 import { SerinError } from '../domain/errors.ts';
 import type { DatasetManifest } from '../domain/features/dataset-manifest.ts';
 import type { GateReport } from '../domain/gates/gate-report.ts';
 import type { Db } from './database.ts';
-import type { DatasetTable, RunStatus, RunTable } from './schema.ts';
+import type { DatasetTable, Redaction, RunStatus, RunTable } from './schema.ts';
 
 export interface Run {
   readonly runId: string;
@@ -165,6 +166,10 @@ export interface Dataset {
   readonly featureSet: string;
   readonly rows: number;
   readonly manifest: DatasetManifest;
+  /** The rows: what the manifest names, or what a removal of an entity has left of it. */
+  readonly file: BlobRef;
+  /** Set when an entity was removed from it, or from what it was made of; the manifest stays as it was. */
+  readonly redacted: Redaction | null;
   readonly createdAt: number;
 }
 
@@ -188,6 +193,15 @@ export async function getDataset(db: Db, digest: string): Promise<Dataset> {
   return datasetFromRow(row);
 }
 
+/** Whether a dataset has its rows in this file. */
+export async function isDatasetFile(db: Db, sha256: string): Promise<boolean> {
+  const { rows } = await sql`
+    select 1 from dataset where coalesce(redacted -> 'file' ->> 'sha256', manifest -> 'file' ->> 'sha256') = ${sha256} limit 1`.execute(
+    db,
+  );
+  return rows.length > 0;
+}
+
 export async function listDatasets(
   db: Db,
   { model, limit = 50 }: { model?: string; limit?: number } = {},
@@ -205,6 +219,8 @@ function datasetFromRow(row: Selectable<DatasetTable>): Dataset {
     featureSet: row.feature_set,
     rows: row.rows,
     manifest: row.manifest,
+    file: row.redacted?.file ?? row.manifest.file,
+    redacted: row.redacted,
     createdAt: row.created_at,
   };
 }

@@ -26,7 +26,10 @@ export const ERRORS = {
   SOURCE_NOT_FOUND: { status: 404, retryable: false, title: 'There is no such source' },
   BATCH_CONFLICT: { status: 409, retryable: false, title: 'The batch was ingested before with other bytes' },
   DATASET_NOT_FOUND: { status: 404, retryable: false, title: 'There is no such dataset' },
+  DATASET_REDACTED: { status: 409, retryable: false, title: 'What the dataset was made from is no longer there' },
   DATASET_EMPTY: { status: 422, retryable: false, title: 'The dataset has no rows' },
+  ENTITY_NOT_FOUND: { status: 404, retryable: false, title: 'There is no such entity' },
+  FORGET_INCOMPLETE: { status: 500, retryable: false, title: 'The entity is still somewhere' },
   // blobs
   BLOB_NOT_FOUND: { status: 404, retryable: false, title: 'The blob is missing' },
   BLOB_CORRUPT: { status: 500, retryable: false, title: 'The blob does not match its digest' },

@@ -111,6 +111,13 @@ export interface ExplainRowInput {
   readonly row: number;
 }
 
+// ---- forgetEntity -------------------------------------------------------------------------------------------------------
+
+/** Of a stored request: the key itself is in no history. Ends with a `ForgetReport`. */
+export interface ForgetEntityInput {
+  readonly requestId: string;
+}
+
 // ---- trainModel ---------------------------------------------------------------------------------------------------------
 
 export interface TrainModelInput {

@@ -1,8 +1,11 @@
 import type { Activities } from '../../../activities/activities.ts';
+import { type Counts, FORGET_PLACES } from '../../../domain/features/forget-report.ts';
 import type { Verdict } from '../../../domain/rollout/evidence.ts';
 import { aPolicy, author, evidence } from '../../../domain/rollout/rollout-fixtures.ts';
 import type { RolloutPolicy } from '../../../domain/rollout/policy.ts';
 import type { RolloutSpec } from '../../../domain/rollout/state.ts';
+
+const NOTHING = Object.fromEntries(FORGET_PLACES.map((place) => [place, 0])) as Record<keyof Counts, number>;
 
 export interface Call {
   readonly name: keyof Activities;
@@ -60,6 +63,20 @@ export function fakeActivities(overrides: Partial<Activities> = {}, onCall?: (ca
         request: {},
         label: { name: 'late', value: 1, status: 'VALUE', events: [] },
         features: [],
+      }),
+    blockEntity: done,
+    forgetBuffered: done,
+    forgetLogged: done,
+    forgetOnline: done,
+    listForgetRebuilds: () => Promise.resolve({ project: 'flights', views: [{ view: 'origin_delays@1', foldAt: 1 }] }),
+    forgetPredictions: done,
+    forgetDatasets: done,
+    scanForgotten: () => Promise.resolve({ left: NOTHING }),
+    finishForgetting: ({ left }) =>
+      Promise.resolve({
+        places: FORGET_PLACES.map((place) => ({ place, removed: 1, left: left[place] })),
+        blobsRemoved: 1,
+        scannedAt: 1,
       }),
     openRun: ({ model, training, key }) =>
       Promise.resolve({
