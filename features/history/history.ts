@@ -8,8 +8,8 @@
  *
  * How much is kept, at most: an append-only view keeps the facts in its exact windows, one fact for each `latest` output
  * and a tile for each hop; a view with corrections every row within its windows and TTL (without a TTL, or with a window
- * over all of the past: every row there is), and the newest `EXPIRED_KEPT` rows beyond, so that `expired` is told from
- * `not_found` unless that many expired rows are all retracted.
+ * over all of the past: every row there is), and beyond them the newest `EXPIRED_KEPT` rows and as many that each `latest`
+ * output could show, so that `expired` is told from `not_found` unless that many expired rows are all retracted.
  */
 import type { Datum, Fact, FactKind } from './fact.ts';
 import type { Instant } from './instant.ts';

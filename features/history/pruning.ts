@@ -6,7 +6,7 @@ import { comparePositions } from './order.ts';
 import type { HistoryPlan, TileSet } from './plan.ts';
 import { isWithin, standingOf, takesPart, tombstoneInForce } from './selection.ts';
 
-/** Rows of a view with corrections that are kept beyond its windows and TTL, to tell `expired` from `not_found`. */
+/** Rows that a view with corrections keeps beyond its windows and TTL, as many again that each `latest` output could show: they tell `expired` from `not_found`. */
 export const EXPIRED_KEPT = 64;
 
 /** Of the tombstones in force only the greatest matters. One that only ends rows out of reach does not, but for the status of `latest`. */
@@ -57,25 +57,24 @@ function appended(plan: HistoryPlan, facts: readonly Fact[], cut: Instant, ender
   return kept.toReversed();
 }
 
-/** Versions that share their time: of those known the last, unless all of the row is over. */
+/** Versions that share their time: those not known yet and of those known the last, unless all of the row is over. */
 function corrected(plan: HistoryPlan, facts: readonly Fact[], cut: Instant, ender: Fact | null): Fact[] {
   const kept: Fact[] = [];
-  let decided: Instant | null = null;
-  let beyond = 0;
-  let last: Instant | null = null;
-  for (let i = facts.length - 1; i >= 0; i--) {
-    const fact = facts[i]!;
-    if (ender !== null && comparePositions(fact, ender) < 0) break;
-    if (fact.availableAt <= cut) {
-      if (fact.eventAt === decided) continue;
-      decided = fact.eventAt;
+  const expired = new ExpiredRows(plan);
+  // what ends a version ends all below it
+  const first = ender === null ? 0 : facts.findIndex((fact) => comparePositions(fact, ender) > 0);
+  for (let i = facts.length - 1; i >= first && first >= 0;) {
+    const { eventAt } = facts[i]!;
+    const row: Fact[] = [];
+    let hasStanding = false;
+    for (; i >= first && facts[i]!.eventAt === eventAt; i--) {
+      const fact = facts[i]!;
+      const isKnown = fact.availableAt <= cut;
+      if (!isKnown || !hasStanding) row.push(fact);
+      hasStanding ||= isKnown;
     }
-    if (!isWithin(fact.eventAt, plan.horizon, cut)) {
-      if (plan.latest.length === 0) break;
-      if (fact.eventAt !== last && ++beyond > EXPIRED_KEPT) break;
-      last = fact.eventAt;
-    }
-    kept.push(fact);
+    if (!isWithin(eventAt, plan.horizon, cut) && !expired.keeps(row)) continue;
+    kept.push(...row);
   }
   return kept.toReversed();
 }
@@ -83,17 +82,41 @@ function corrected(plan: HistoryPlan, facts: readonly Fact[], cut: Instant, ende
 /** Versions that may differ in time: what is not known yet, and of what is known the standing rows that are not over. */
 function moving(plan: HistoryPlan, history: KeyHistory, cut: Instant, ender: Fact | null): Fact[] {
   const kept: Fact[] = [];
-  let beyond = 0;
+  const expired = new ExpiredRows(plan);
   for (let i = history.facts.length - 1; i >= 0; i--) {
     const fact = history.facts[i]!;
     if (fact.availableAt <= cut) {
       if (fact.kind === 'retract' || (ender !== null && comparePositions(fact, ender) < 0)) continue;
       if (standingOf(history.versionsOf(fact.identity!), cut, Infinity) !== fact) continue;
-      if (!isWithin(fact.eventAt, plan.horizon, cut) && (plan.latest.length === 0 || ++beyond > EXPIRED_KEPT)) continue;
+      if (!isWithin(fact.eventAt, plan.horizon, cut) && !expired.keeps([fact])) continue;
     }
     kept.push(fact);
   }
   return kept.toReversed();
+}
+
+/** Rows beyond the reach of a view, counted from the newest down, in all and by the `latest` outputs that could show them. */
+class ExpiredRows {
+  readonly #plan: HistoryPlan;
+  readonly #shown: number[];
+  #rows = 0;
+
+  constructor(plan: HistoryPlan) {
+    this.#plan = plan;
+    this.#shown = plan.latest.map(() => 0);
+  }
+
+  /** @param versions of one row */
+  keeps(versions: readonly Fact[]): boolean {
+    const { latest, outputs } = this.#plan;
+    if (latest.length === 0) return false;
+    let isKept = ++this.#rows <= EXPIRED_KEPT;
+    latest.forEach((output, i) => {
+      if (!versions.some((fact) => fact.kind === 'put' && takesPart(outputs[output]!, fact))) return;
+      if (++this.#shown[i]! <= EXPIRED_KEPT) isKept = true;
+    });
+    return isKept;
+  }
 }
 
 /** Whether a fact will enter a set's tiles later, and not in vain. */
