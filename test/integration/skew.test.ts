@@ -6,6 +6,7 @@ import { checkRun, type RunReport } from '../conformance/skew/check-run.ts';
 import { FAULTS } from '../conformance/skew/faults.ts';
 import { findFault, READS_TO_FIND } from '../conformance/skew/find-fault.ts';
 import { explainMismatch, isolate } from '../conformance/skew/isolate.ts';
+import { WORLD_SIZE } from '../conformance/skew/world.ts';
 import type { Servers, StoreKind } from '../conformance/skew/servers.ts';
 import { readCaseFile } from '../conformance/pit/case-file.ts';
 import { startTestRedis } from '../setup/redis-server.ts';
@@ -36,7 +37,15 @@ describe('features served online are the features recomputed offline', () => {
   let report: RunReport;
 
   test(`in ${READS} reads, while things die, come back and are rebuilt`, { timeout: 300_000 }, async () => {
-    report = await checkRun({ reads: READS, seed: 20, servers, witnessed: 1_000, rebuildLaws: 1 });
+    report = await checkRun({
+      reads: READS,
+      seed: 20,
+      servers,
+      size: { ...WORLD_SIZE, rows: 4_000 },
+      readsPerWorld: 25_000,
+      witnessed: 1_000,
+      rebuildLaws: 1,
+    });
     const explained = await Promise.all(
       report.failures.map(({ report: world, mismatches, kind }) =>
         explainMismatch({ report: world, mismatch: mismatches[0]!, kind }, servers),

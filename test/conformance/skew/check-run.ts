@@ -44,7 +44,7 @@ export interface RunReport {
   readonly coverage: ReturnType<Coverage['report']>;
 }
 
-export const READS_PER_WORLD = 25_000;
+export const READS_PER_WORLD = 40_000;
 /** "A brute-force oracle on 20k random reads" of a million. */
 const WITNESSED_SHARE = 0.02;
 const REBUILD_LAW_SHARE = 0.2;
