@@ -11,7 +11,7 @@ import { buildBySerin, joinByHand, type WindowData } from './windows.ts';
 
 export type Job = (
   | { readonly work: 'latest-serin' | 'latest-plain'; readonly data: LatestData }
-  | { readonly work: 'windows-serin' | 'windows-hand'; readonly data: WindowData }
+  | { readonly work: 'windows-serin' | 'windows-serin-hops' | 'windows-hand'; readonly data: WindowData }
   | { readonly work: 'wide-serin'; readonly data: WideData }
 ) & {
   readonly output: string;
@@ -33,7 +33,9 @@ async function work(job: Job, duckdb: DuckDb): Promise<void> {
     case 'latest-plain':
       return joinPlainly(duckdb, job.data, job.output);
     case 'windows-serin':
-      return buildBySerin(job.data, job.workDir, job.duckdb, job.output);
+      return buildBySerin(job.data, 'exact', job.workDir, job.duckdb, job.output);
+    case 'windows-serin-hops':
+      return buildBySerin(job.data, 'as declared', job.workDir, job.duckdb, job.output);
     case 'windows-hand':
       return joinByHand(duckdb, job.data, job.output);
     case 'wide-serin':

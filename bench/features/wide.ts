@@ -7,26 +7,28 @@ import { type DuckDb, textSql } from '../../features/offline/duckdb.ts';
 import { logRelationSql } from '../../features/offline/log-relation.ts';
 import type { ViewQuestion } from '../../features/offline/sql/answer-spine.ts';
 import { logRelation } from '../../features/offline/sql/fact-table.ts';
+import type { LatestTable } from './latest-data.ts';
 import { prepareLatest } from '../../features/offline/sql/latest-merge.ts';
 
 export interface WideData {
   readonly spine: string;
   readonly rows: number;
-  /** One log for each view. */
-  readonly logs: readonly string[];
+  /** One for each view: its log. */
+  readonly tables: readonly LatestTable[];
   readonly eventsEach: number;
 }
 
 const START = 978_307_200_000_000;
 const YEAR = 365 * MICROS_PER_DAY;
 const ACCOUNTS = 20_000;
+const TTL = 7 * MICROS_PER_DAY;
 
 export async function makeWideData(
   duckdb: DuckDb,
   folder: string,
   size: { readonly rows: number; readonly views: number; readonly eventsEach: number },
 ): Promise<WideData> {
-  const logs: string[] = [];
+  const tables: LatestTable[] = [];
   for (let view = 0; view < size.views; view++) {
     const path = join(folder, `events-${view}.parquet`);
     const random = (n: number): string => `hash(i, ${view}, ${n})`;
@@ -39,7 +41,7 @@ export async function makeWideData(
           FROM (SELECT i, ${START} + CAST(${random(2)} % ${YEAR} AS BIGINT) AS event_at FROM range(${size.eventsEach}) t(i)))
         ORDER BY ingest_seq
       ) TO ${textSql(path)} (FORMAT parquet)`);
-    logs.push(path);
+    tables.push({ name: `events_${view}`, path, key: ['account'], ttlMicros: TTL, values: ['amount', 'kind'] });
   }
   const spine = join(folder, 'accounts.parquet');
   await duckdb.run(`
@@ -47,18 +49,18 @@ export async function makeWideData(
       SELECT i AS row_id, ${START} + CAST(hash(i, 7) % ${YEAR} AS BIGINT) AS as_of, CAST(hash(i, 9) % ${ACCOUNTS} AS BIGINT) AS account
       FROM range(${size.rows}) t(i) ORDER BY as_of, row_id
     ) TO ${textSql(spine)} (FORMAT parquet)`);
-  return { spine, rows: size.rows, logs, eventsEach: size.eventsEach };
+  return { spine, rows: size.rows, tables, eventsEach: size.eventsEach };
 }
 
 /** Views joined by one statement. More need more memory, fewer carry the rows along more often. */
 const VIEWS_AT_ONCE = 2;
 
-/** row_id and two values and statuses a view. */
-export async function joinWide(duckdb: DuckDb, { spine, logs }: WideData, output: string): Promise<void> {
+/** row_id, and of each view `<log>__<value>` and `<log>__<value>_status`. */
+export async function joinWide(duckdb: DuckDb, { spine, tables }: WideData, output: string): Promise<void> {
   let relation = `read_parquet(${textSql(spine)})`;
   const answers: string[] = [];
-  for (let from = 0; from < logs.length; from += VIEWS_AT_ONCE) {
-    const questions = logs.slice(from, from + VIEWS_AT_ONCE).map((path, i) => question(from + i, path));
+  for (let from = 0; from < tables.length; from += VIEWS_AT_ONCE) {
+    const questions = tables.slice(from, from + VIEWS_AT_ONCE).map(questionOf);
     const carried = ['account', 'as_of', ...answers];
     const joined = await prepareLatest(
       duckdb,
@@ -68,9 +70,9 @@ export async function joinWide(duckdb: DuckDb, { spine, logs }: WideData, output
       carried,
     );
     const columns = questions.flatMap(({ plan }, u) =>
-      plan.outputs.flatMap((_, i) => [
-        [`v${u}_${i}`, `value${from + u}_${i}`],
-        [`status${u}_${i}`, `state${from + u}_${i}`],
+      plan.outputs.flatMap(({ name }, i) => [
+        [`v${u}_${i}`, `${plan.source}__${name}`],
+        [`status${u}_${i}`, `${plan.source}__${name}_status`],
       ]),
     );
     const table = `joined_${from}`;
@@ -84,16 +86,16 @@ export async function joinWide(duckdb: DuckDb, { spine, logs }: WideData, output
   await duckdb.run(`COPY ${relation} TO ${textSql(output)} (FORMAT parquet)`);
 }
 
-function question(view: number, path: string): ViewQuestion {
-  const column = (name: string, type: 'i64' | 'ts' | 'f64') => ({
-    name,
+function questionOf({ name, path }: LatestTable): ViewQuestion {
+  const column = (of: string, type: 'i64' | 'ts' | 'f64') => ({
+    name: of,
     type,
     nullable: false,
     pii: false,
     description: '',
   });
   const source: SourceSpec = {
-    name: `events_${view}`,
+    name,
     description: '',
     owner: 'bench',
     columns: [column('happened', 'ts'), column('account', 'i64'), column('amount', 'f64'), column('kind', 'i64')],
@@ -105,15 +107,15 @@ function question(view: number, path: string): ViewQuestion {
   };
   const entity: EntitySpec = { name: 'account', keys: [{ name: 'account', type: 'i64' }], description: '' };
   const spec: FeatureViewSpec = {
-    name: `view_${view}`,
+    name,
     version: 1,
     entity: 'account',
     source: source.name,
     key: ['account'],
-    features: ['amount', 'kind'].map((name) => ({
-      name,
+    features: ['amount', 'kind'].map((value) => ({
+      name: value,
       fn: 'latest',
-      of: { op: 'column', name },
+      of: { op: 'column', name: value },
       where: null,
       windows: [],
       default: null,
@@ -121,7 +123,7 @@ function question(view: number, path: string): ViewQuestion {
     })),
     owner: 'bench',
     description: '',
-    ttlMicros: 7 * MICROS_PER_DAY,
+    ttlMicros: TTL,
   };
   return {
     plan: compileHistoryView(spec, source, entity),

@@ -3,7 +3,8 @@
  * build, and the window query that one writes by hand.
  *
  * The hand-written query has one clock: it takes a flight as happening when it landed, since a window of SQL has one order.
- * The product has two, departure and landing, and hop boundaries, so that the two agree closely and not exactly.
+ * The product has two, departure and landing. Windows are exact on both sides; the product is also measured with the hops
+ * that the project declares.
  */
 import { copyFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -30,6 +31,7 @@ export interface WindowData {
 }
 
 const FEATURE_SET = 'delay_features@1';
+export type Windows = 'exact' | 'as declared';
 const LATE_MINUTES = 15;
 
 export async function makeWindowData(duckdb: DuckDb, folder: string, rows: number): Promise<WindowData> {
@@ -76,11 +78,12 @@ function flights(): { project: ProjectSpec; source: ProjectSpec['sources'][numbe
 /** All departures as rows of a dataset: spine, windows, derived columns, labels, split, statistics, leakage check, manifest. */
 export async function buildBySerin(
   data: WindowData,
+  windows: Windows,
   workDir: string,
   duckdb: DuckDbSettings,
   output: string,
 ): Promise<void> {
-  const { project } = flights();
+  const project = windows === 'exact' ? withoutHops(flights().project) : flights().project;
   const blobs = new FileBlobStore(data.blobs);
   const testFrom = data.firstEventAt + Math.round(0.8 * (data.lastEventAt - data.firstEventAt));
   const { manifest } = await buildDataset({
@@ -112,6 +115,17 @@ export async function buildBySerin(
   await copyFile(await blobs.localPath(manifest.file), output);
 }
 
+function withoutHops(project: ProjectSpec): ProjectSpec {
+  const views = project.views.map((view) => ({
+    ...view,
+    features: view.features.map((feature) => ({
+      ...feature,
+      windows: feature.windows.map((window) => ({ ...window, hopMicros: null })),
+    })),
+  }));
+  return { ...project, views };
+}
+
 /** Rows by event and by landing in one order, frames over them; nine windows as in the project. */
 export async function joinByHand(duckdb: DuckDb, { log }: WindowData, output: string): Promise<void> {
   const file = `read_parquet(${textSql(log)})`;
@@ -124,13 +138,13 @@ export async function joinByHand(duckdb: DuckDb, { log }: WindowData, output: st
     windows: readonly (readonly [string, number])[],
     means: readonly string[],
   ): string => {
-    const shares = windows.map(([name]) => `AVG(late) OVER ${name} AS ${alias}_share_${name}`);
+    const shares = windows.map(([name]) => `AVG(late) OVER ${name} AS ${alias}__delay_share__${name.slice(1)}`);
     const frames = windows.map(
       ([name, length]) =>
         `${name} AS (PARTITION BY ${key} ORDER BY t RANGE BETWEEN ${length} PRECEDING AND CURRENT ROW)`,
     );
     return `
-      SELECT asked, ${[...shares, ...means.map((name) => `AVG(delay) OVER ${name} AS ${alias}_mean_${name}`)].join(', ')} FROM (
+      SELECT asked, ${[...shares, ...means.map((name) => `AVG(delay) OVER ${name} AS ${alias}__mean_delay__${name.slice(1)}`)].join(', ')} FROM (
         SELECT ${key}, available_at AS t, CAST(delay >= ${LATE_MINUTES} AS INTEGER) AS late, delay, NULL AS asked FROM ${file}
         UNION ALL SELECT ${key}, event_at, NULL, NULL, ingest_seq FROM ${file}
       ) WINDOW ${frames.join(', ')} QUALIFY asked IS NOT NULL`;
@@ -143,4 +157,64 @@ export async function joinByHand(duckdb: DuckDb, { log }: WindowData, output: st
       JOIN (${of('destination', 'destination', [short, day, week], ['w3h'])}) d ON s.row_id = d.asked
       JOIN (${of('route', 'origin, destination', [week], [])}) r ON s.row_id = r.asked
     ) TO ${textSql(output)} (FORMAT parquet)`);
+}
+
+/** The nine values of a sample of the rows, each by a look at all flights of its airport or route in the week before. */
+export async function rightWindows(duckdb: DuckDb, { log }: WindowData, rows: number): Promise<WindowAnswers> {
+  const file = `read_parquet(${textSql(log)})`;
+  const answers = new Map<number, (number | null)[]>();
+  const lengths = [3 * MICROS_PER_HOUR, MICROS_PER_DAY, 7 * MICROS_PER_DAY];
+  const within = (value: string, length: number): string =>
+    `AVG(${value}) FILTER (f.event_at > s.event_at - ${length})`;
+  const late = `CAST(f.delay >= ${LATE_MINUTES} AS INTEGER)`;
+  const uses = [
+    {
+      same: 's.origin = f.origin',
+      columns: [...lengths.map((length) => within(late, length)), within('f.delay', lengths[0]!)],
+    },
+    {
+      same: 's.destination = f.destination',
+      columns: [...lengths.map((length) => within(late, length)), within('f.delay', lengths[0]!)],
+    },
+    { same: 's.origin = f.origin AND s.destination = f.destination', columns: [within(late, lengths[2]!)] },
+  ];
+  for (const { same, columns } of uses) {
+    const found = await duckdb.rows(`
+      SELECT s.ingest_seq AS row_id, ${columns.map((column, c) => `${column} AS c${c}`).join(', ')}
+      FROM (SELECT * FROM ${file} ORDER BY hash(ingest_seq, 'sample') LIMIT ${rows}) s
+      LEFT JOIN ${file} f ON ${same} AND f.available_at <= s.event_at AND f.event_at <= s.event_at
+        AND f.event_at > s.event_at - ${lengths[2]!}
+      GROUP BY s.ingest_seq`);
+    for (const row of found) {
+      const id = row['row_id'] as number;
+      const values = columns.map((_, c) => row[`c${c}`] as number | null);
+      answers.set(id, [...(answers.get(id) ?? []), ...values]);
+    }
+  }
+  return answers;
+}
+
+type WindowAnswers = ReadonlyMap<number, readonly (number | null)[]>;
+
+const WINDOW_COLUMNS = [
+  ...['origin', 'destination'].flatMap((alias) => [
+    ...['3h', '24h', '7d'].map((window) => `${alias}__delay_share__${window}`),
+    `${alias}__mean_delay__3h`,
+  ]),
+  'route__delay_share__7d',
+];
+
+/** How many of these rows a contender's file has otherwise, by more than the rounding of a mean. */
+export async function countWrongWindows(duckdb: DuckDb, output: string, right: WindowAnswers): Promise<number> {
+  const rows = await duckdb.rows(`
+    SELECT row_id, ${WINDOW_COLUMNS.join(', ')} FROM read_parquet(${textSql(output)}) WHERE row_id IN (${[...right.keys()].join(', ')})`);
+  const correct = rows.filter((row) =>
+    right.get(row['row_id'] as number)!.every((value, c) => {
+      const own = row[WINDOW_COLUMNS[c]!] as number | null;
+      return value === null || own === null
+        ? value === own
+        : Math.abs(own - value) <= 1e-9 * Math.max(1, Math.abs(value));
+    }),
+  );
+  return right.size - correct.length;
 }

@@ -2,18 +2,20 @@
 import { type DuckDb, textSql } from '../../features/offline/duckdb.ts';
 import type { LatestData, LatestTable } from './latest-data.ts';
 
+type Joined = Pick<LatestData, 'spine' | 'tables'>;
+
 /** Latest values by row id: per table the values in its order, null where there is none. */
 export type Answers = ReadonlyMap<number, readonly (number | null)[]>;
 
 /** A sample of the spine's rows, drawn by a hash of their number. */
-export async function sampleRows(duckdb: DuckDb, { spine }: LatestData, rows: number): Promise<number[]> {
+export async function sampleRows(duckdb: DuckDb, { spine }: Joined, rows: number): Promise<number[]> {
   const drawn = await duckdb.rows(
     `SELECT row_id FROM (SELECT row_id, hash(row_id, 'sample') AS drawn FROM read_parquet(${textSql(spine)})) ORDER BY drawn LIMIT ${rows}`,
   );
   return drawn.map((row) => row['row_id'] as number);
 }
 
-export async function rightAnswers(duckdb: DuckDb, data: LatestData, sample: readonly number[]): Promise<Answers> {
+export async function rightAnswers(duckdb: DuckDb, data: Joined, sample: readonly number[]): Promise<Answers> {
   const answers = new Map<number, (number | null)[]>(sample.map((row) => [row, []]));
   for (const table of data.tables) {
     const newest = new Map<number, readonly number[]>();
@@ -58,7 +60,7 @@ function candidatesSql(spine: string, { path, key, values }: LatestTable, sample
 }
 
 /** How many of the right rows a contender's file has otherwise, or not at all. */
-export async function countWrong(duckdb: DuckDb, data: LatestData, output: string, right: Answers): Promise<number> {
+export async function countWrong(duckdb: DuckDb, data: Joined, output: string, right: Answers): Promise<number> {
   const columns = data.tables.flatMap(({ name, values }) => values.map((value) => `${name}__${value}`));
   const found = new Map<number, (number | null)[]>();
   const rows = await duckdb.rows(
