@@ -36,6 +36,7 @@ const RECORDINGS: readonly Recording[] = [
   { type: 'rollbackModel', label: 'rolled-back', where: `ExecutionStatus = 'Completed'` },
   // a monitor has no end: what it did so far is as good
   { type: 'monitorModel', label: 'under-way', where: `ExecutionStatus IN ('Running', 'ContinuedAsNew', 'Terminated')` },
+  { type: 'checkConsistency', label: 'checked', where: `ExecutionStatus = 'Completed'` },
   { type: 'modelLifecycle', label: 'promoted', where: `ExecutionStatus = 'Completed' AND Decision = 'promoted'` },
 ];
 
