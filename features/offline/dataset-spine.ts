@@ -6,7 +6,7 @@ import type { LabelSpec, SplitSpec } from '../../domain/project/spec.ts';
 import type { DatasetDefinitions } from './dataset-definitions.ts';
 import type { DatasetJob, KnowledgeCut, SpineSummary, SpineTask } from './dataset-job.ts';
 import { hasVersions, openLog, requestColumn, SPINE_EVENTS, standingEventsSql, VISIBLE_AT_SQL } from './dataset-log.ts';
-import { type DuckDb, textSql } from './duckdb.ts';
+import { type DuckDb, type DuckDbSettings, textSql } from './duckdb.ts';
 import { SQL_TYPES } from './ingest-sql.ts';
 import { askSpineQuery } from './spine-query.ts';
 
@@ -14,6 +14,7 @@ import { askSpineQuery } from './spine-query.ts';
  * Writes the rows that are asked about, in order of (as_of, row_id): idx (0…n−1), row_id, as_of, split, `request <field>`;
  * for a label of the spine's own event label and label_status, and about that event own_event_at, own_visible_at and
  * `own <alias>` (whether it has the key that the row asks for).
+ * @param open opens another database, for the query of a spine
  * @throws DATASET_EMPTY when the training or the test range has no rows
  */
 export async function writeSpine(
@@ -21,6 +22,7 @@ export async function writeSpine(
   definitions: DatasetDefinitions,
   job: DatasetJob,
   task: SpineTask,
+  open: (settings: DuckDbSettings) => Promise<DuckDb>,
 ): Promise<SpineSummary> {
   const { spineSource, spine } = definitions;
   const { split, seed, knowledgeCut: cut } = job;
@@ -31,7 +33,7 @@ export async function writeSpine(
       `CREATE ${hasVersions(spineSource) ? 'TABLE' : 'VIEW'} ${SPINE_EVENTS} AS SELECT * FROM ${standingEventsSql(spineSource, cut)}`,
     );
   } else {
-    await askSpineQuery(duckdb, definitions, job, task);
+    await askSpineQuery(duckdb, definitions, job, task, open);
   }
   await makeCandidates(duckdb, definitions, split, seed, cut);
   refuseEmpty(definitions, split, cut, await candidateCounts(duckdb));

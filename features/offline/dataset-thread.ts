@@ -8,17 +8,25 @@ import { labelChunk } from './dataset-labels.ts';
 import { replayChunk } from './dataset-replay.ts';
 import { writeSpine } from './dataset-spine.ts';
 import { cancelled } from './dataset-threads.ts';
-import { DuckDb } from './duckdb.ts';
+import { DuckDb, type DuckDbSettings } from './duckdb.ts';
 
 const PROGRESS_EVERY_MS = 200;
+/** An interruption ends the statement that runs; one that begins after it is ended by the next. */
+const INTERRUPT_EVERY_MS = 50;
 
 function main(job: DatasetJob): void {
   const port = parentPort!;
   const definitions = datasetDefinitions(job.project, job.model, job.featureSet);
-  let duckdb: DuckDb | undefined;
+  const open = new Set<DuckDb>();
   let aborted = false;
+  const openDatabase = async (settings: DuckDbSettings): Promise<DuckDb> => {
+    const database = await DuckDb.open(settings);
+    open.add(database);
+    return database;
+  };
 
   const work = async (task: DatasetTask): Promise<ThreadMessage> => {
+    let duckdb: DuckDb | undefined;
     let gone = 0;
     let reportedAt = 0;
     const onRows = (rows: number): void => {
@@ -31,13 +39,13 @@ function main(job: DatasetJob): void {
     try {
       if (aborted) throw cancelled();
       // a database of its own for each task, so that what one needed is free for the next
-      duckdb = await DuckDb.open(task.duckdb);
+      duckdb = await openDatabase(task.duckdb);
       return { type: 'done', result: await carryOut(duckdb, task, onRows) };
     } catch (error) {
       return messageOf(aborted ? cancelled() : error);
     } finally {
       duckdb?.close();
-      duckdb = undefined;
+      open.clear();
     }
   };
   const carryOut = (
@@ -47,7 +55,7 @@ function main(job: DatasetJob): void {
   ): Promise<TaskResults[DatasetTask['kind']]> => {
     switch (task.kind) {
       case 'spine':
-        return writeSpine(database, definitions, job, task);
+        return writeSpine(database, definitions, job, task, openDatabase);
       case 'replay':
         return replayChunk(database, definitions, job, task, onRows);
       case 'label':
@@ -60,7 +68,9 @@ function main(job: DatasetJob): void {
   port.on('message', (message: DatasetTask | 'abort') => {
     if (message === 'abort') {
       aborted = true;
-      duckdb?.interrupt();
+      setInterval(() => {
+        for (const database of open) database.interrupt();
+      }, INTERRUPT_EVERY_MS).unref();
       return;
     }
     // the database is closed when the owner hears of the end, since it may end the thread then

@@ -38,6 +38,7 @@ export class DuckDb {
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
   readonly #spillDir: string;
+  #closed = false;
 
   private constructor(instance: DuckDBInstance, connection: DuckDBConnection, spillDir: string) {
     this.#instance = instance;
@@ -63,6 +64,7 @@ export class DuckDb {
   }
 
   close(): void {
+    this.#closed = true;
     this.#connection.closeSync();
     this.#instance.closeSync();
     rmSync(this.#spillDir, { recursive: true, force: true });
@@ -70,7 +72,7 @@ export class DuckDb {
 
   /** Makes the running statement fail. */
   interrupt(): void {
-    this.#connection.interrupt();
+    if (!this.#closed) this.#connection.interrupt();
   }
 
   async run(sql: string): Promise<void> {

@@ -167,3 +167,13 @@ test('a label without a window has no event to belong to', async () => {
     message: expect.stringContaining('give it a window') as string,
   });
 });
+
+test('a query that would run for ever ends with the build', { timeout: 30_000 }, async () => {
+  const [duckdb, blobs] = [await aDuckDb(), new FolderOfBlobs()];
+  const endless = `SELECT count(*) AS as_of, 'a' AS customer, 'b' AS home, 'c' AS away
+    FROM range(10000000) a(x), range(10000000) b(y) WHERE x * y % 7 = 3`;
+  const controller = new AbortController();
+  const building = buildDataset({ ...(await aBuild(duckdb, blobs, endless)), signal: controller.signal });
+  setTimeout(() => controller.abort(), 1_000).unref();
+  await expect(building).rejects.toMatchObject({ code: 'CANCELLED' });
+});

@@ -11,7 +11,7 @@ import type { DatasetDefinitions } from './dataset-definitions.ts';
 import type { DatasetJob, SpineTask } from './dataset-job.ts';
 import { openLog, requestColumn, SPINE_EVENTS, standingEventsSql } from './dataset-log.ts';
 import { SQL_TYPES } from './ingest-sql.ts';
-import { DuckDb, fileListSql, textSql } from './duckdb.ts';
+import { type DuckDb, type DuckDbSettings, fileListSql, textSql } from './duckdb.ts';
 
 /** What DuckDB may call a column of each type. */
 const FITTING: Readonly<Record<ColumnType, readonly string[]>> = {
@@ -27,6 +27,7 @@ const TABLE_FUNCTIONS = new Set(['unnest', 'range', 'generate_series']);
 
 /**
  * Makes view `SPINE_EVENTS`: row_id (by as_of, then all columns), as_of and `request <field>`.
+ * @param open opens the database that the query runs in, closed when it has
  * @throws SPEC_INVALID naming what the query may not do or does not give
  */
 export async function askSpineQuery(
@@ -34,12 +35,13 @@ export async function askSpineQuery(
   { spine, featureSet, sources }: DatasetDefinitions,
   job: DatasetJob,
   task: SpineTask,
+  open: (settings: DuckDbSettings) => Promise<DuckDb>,
 ): Promise<void> {
   await checkSpineQuery(duckdb, spine);
   const { text, sources: read } = spine.sql!;
   const path = join(task.folder, 'asked.parquet');
   // one thread and one order: what a query leaves open is the same every time too
-  const sandbox = await DuckDb.open({ ...task.duckdb, threads: 1 });
+  const sandbox = await open({ ...task.duckdb, threads: 1 });
   try {
     await sandbox.run('SET preserve_insertion_order = true');
     for (const source of sources.filter(({ name }) => read.includes(name))) {
