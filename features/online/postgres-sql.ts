@@ -7,8 +7,12 @@ export type CursorRow = readonly [
   foldedAt: unknown,
   ...rest: unknown[],
 ];
-/** As hex text. Without a key: of the view's cursor the applied sequence, the two slots and the fold point (int8, int4, int4, int8, big endian). */
-export type ReadRow = readonly [view: string, key: string | null, bytes: string];
+/**
+ * As text, bytes in hex. Of a view that exists, the cursor: applied sequence, the two slots and the fold point (int8,
+ * int4, int4, int8, big endian);
+ * of one with states, those: for each the key's length (int4), the key, the state's length, the state. Null: there are none.
+ */
+export type ReadRow = readonly [view: string, isCursor: 't' | 'f', bytes: string | null];
 export type SnapshotRow = readonly [
   place: number,
   state: Buffer | null,
@@ -28,16 +32,18 @@ export const NEVER_FOLDED = -Number.MAX_SAFE_INTEGER;
 
 /**
  * The keys of each view are one walk of the index, for which the connection must rule out scans of the table (`CONNECTION`):
- * a plan that was made while the table was small would stay. Parameters: the view ids, then for each its slot and its keys.
+ * a plan that was made while the table was small would stay. What is found comes in one piece: hundreds of rows cost the
+ * client more than the server takes to find them. Parameters: the view ids, then for each its slot and its keys.
  */
 export function readSql(views: number): string {
   const states = Array.from(
     { length: views },
     (_, i) =>
-      `select ${i}, key, state from online_state where slot = $${2 + 2 * i}::int4 and key = any($${3 + 2 * i}::bytea[])`,
+      `select ${i}, false, string_agg(int4send(octet_length(key)) || key || int4send(octet_length(state)) || state, ''::bytea)
+       from online_state where slot = $${2 + 2 * i}::int4 and key = any($${3 + 2 * i}::bytea[])`,
   );
   return `
-    select array_position($1::text[], view_id) - 1, null::bytea,
+    select array_position($1::text[], view_id) - 1, true,
       int8send(coalesce(applied_seq, ${NEVER_FED})) || int4send(states_slot) || int4send(rows_slot) ||
       int8send(coalesce(folded_at, ${NEVER_FOLDED}))
     from online_cursor where view_id = any($1)
@@ -122,7 +128,8 @@ export const EXCHANGE = `
   from online_cursor o
   where c.view_id in ($1, $2) and o.view_id = case when c.view_id = $1 then $2 else $1 end
     and (not $3::bool or coalesce((select applied_seq from online_cursor where view_id = $1), -1)
-      <= coalesce((select applied_seq from online_cursor where view_id = $2), -1))`;
+      <= coalesce((select applied_seq from online_cursor where view_id = $2), -1))
+    and ($4::int8 is null or (select revision from online_cursor where view_id = $2) = $4::int8)`;
 
 export const DROP_ROWS = `
   delete from online_state where ctid = any(array(

@@ -11,7 +11,7 @@
  */
 import type { Pool, PoolClient, QueryArrayConfig } from 'pg';
 import { CHUNK_BYTES, CHUNK_ENTRIES } from './guarded-write.ts';
-import { concatenated, groupRefs } from './key-list.ts';
+import { concatenated, GroupedRefs } from './key-list.ts';
 import type {
   Change,
   Commit,
@@ -24,6 +24,7 @@ import type {
   ViewCursor,
   ViewSnapshot,
 } from './online-store.ts';
+import { boolArray, byteaArray, int4Array } from './postgres-arrays.ts';
 import { answered, inTransaction } from './postgres-connection.ts';
 import * as SQL from './postgres-sql.ts';
 
@@ -50,6 +51,8 @@ const DUMP_PAGE = 1_000;
 export class PostgresOnlineStore implements OnlineStore {
   readonly #pool: Pool;
   readonly #readTimeoutMs: number | null;
+  /** By number of views. */
+  readonly #readStatements: { readonly name: string; readonly text: string }[] = [];
   /** As last seen; proven by each answer. */
   readonly #slots = new Map<string, Slots>();
 
@@ -60,34 +63,36 @@ export class PostgresOnlineStore implements OnlineStore {
 
   async read(refs: readonly StateRef[]): Promise<StatesRead> {
     if (refs.length === 0) return { states: [], knownSeq: new Map(), foldedAt: new Map() };
-    const { viewIds, keys, viewOf, placeOf } = groupRefs(refs);
-    const texts = keys.map((own) => own.map(hexText));
+    const grouped = new GroupedRefs(refs);
+    const { viewIds, keys, viewOf, placeOf } = grouped;
+    const arrays = keys.map(byteaArray);
     for (;;) {
       const asked = viewIds.map((viewId) => (this.#slots.get(viewId) ?? UNKNOWN).states);
-      const found = viewIds.map(() => new Map<string, Buffer>());
+      const found = keys.map((own) => new Array<Uint8Array | null>(own.length).fill(null));
       const knownSeq = new Map<string, number>();
       const foldedAt = new Map<string, number>();
       let stale = false;
-      for (const [view, key, text] of await this.#readText(viewIds, asked, texts)) {
+      for (const [number, isCursor, text] of await this.#readText(viewIds, asked, arrays)) {
+        if (text === null) continue;
+        const view = Number(number);
         const bytes = Buffer.from(text.slice(2), 'hex');
-        if (key !== null) {
-          found[Number(view)]!.set(key, bytes);
+        if (isCursor === 'f') {
+          eachState(bytes, (key, state) => {
+            found[view]![grouped.find(view, key)] = state;
+          });
           continue;
         }
-        const viewId = viewIds[Number(view)]!;
+        const viewId = viewIds[view]!;
         const appliedSeq = Number(bytes.readBigInt64BE(0));
         if (appliedSeq !== SQL.NEVER_FED) knownSeq.set(viewId, appliedSeq);
         const folded = Number(bytes.readBigInt64BE(16));
         if (folded !== SQL.NEVER_FOLDED) foldedAt.set(viewId, folded);
         const slots = { states: bytes.readInt32BE(8), rows: bytes.readInt32BE(12) };
-        stale = this.#learn(viewId, slots, asked[Number(view)]!) || stale;
+        stale = this.#learn(viewId, slots, asked[view]!) || stale;
       }
       if (stale) continue;
       const states = new Array<Uint8Array | null>(refs.length);
-      for (let i = 0; i < refs.length; i++) {
-        const view = viewOf[i]!;
-        states[i] = found[view]!.get(texts[view]![placeOf[i]!]!) ?? null;
-      }
+      for (let i = 0; i < refs.length; i++) states[i] = found[viewOf[i]!]![placeOf[i]!]!;
       return { states, knownSeq, foldedAt };
     }
   }
@@ -95,16 +100,20 @@ export class PostgresOnlineStore implements OnlineStore {
   async #readText(
     viewIds: readonly string[],
     slots: readonly number[],
-    keys: readonly (readonly string[])[],
+    keys: readonly Buffer[],
   ): Promise<readonly SQL.ReadRow[]> {
     const values: unknown[] = [viewIds];
-    for (let v = 0; v < viewIds.length; v++) values.push(slots[v], arrayLiteral(keys[v]!));
+    for (let v = 0; v < viewIds.length; v++) values.push(slots[v], keys[v]);
+    let statement = this.#readStatements[viewIds.length];
+    if (statement === undefined) {
+      statement = { name: `serin_online_read_${viewIds.length}`, text: SQL.readSql(viewIds.length) };
+      this.#readStatements[viewIds.length] = statement;
+    }
     const query = {
-      name: `serin_online_read_${viewIds.length}`,
-      text: SQL.readSql(viewIds.length),
+      ...statement,
       values,
       rowMode: 'array' as const,
-      // bytes are hex text either way; keys are compared as such, and states need one step less
+      // bytes are hex text either way, which is decoded here in one piece
       types: AS_TEXT,
       ...(this.#readTimeoutMs === null ? {} : { query_timeout: this.#readTimeoutMs }),
     };
@@ -122,11 +131,11 @@ export class PostgresOnlineStore implements OnlineStore {
   }
 
   async snapshot(viewId: string, refs: readonly PartRef[]): Promise<ViewSnapshot> {
-    const keys = refs.map(({ key }) => key);
+    const keys = byteaArray(refs.map(({ key }) => key));
     for (;;) {
       const slots = this.#slots.get(viewId) ?? UNKNOWN;
       const rows = await this.#ask<SQL.SnapshotRow>('snapshot', SQL.SNAPSHOT, [
-        refs.map(({ part }) => slots[part]),
+        int4Array(refs.map(({ part }) => slots[part])),
         keys,
         viewId,
       ]);
@@ -156,7 +165,7 @@ export class PostgresOnlineStore implements OnlineStore {
     const values = [
       ...(revision === 0 ? guard.slice(0, 4) : guard),
       ...putParameters(first),
-      ...(gone.length > 0 ? [gone.map(isRow), gone.map(({ key }) => key)] : []),
+      ...(gone.length > 0 ? [boolArray(gone.map(isRow)), byteaArray(gone.map(({ key }) => key))] : []),
     ];
     if (more.length === 0) return (await this.#ask<SQL.MovedRow>(name, text, values)).length === 1;
     return inTransaction(this.#pool, async (client) => {
@@ -171,7 +180,8 @@ export class PostgresOnlineStore implements OnlineStore {
     return inTransaction(this.#pool, async (client) => {
       await client.query(SQL.OPEN_CURSORS, [[viewId, otherId]]);
       await client.query(SQL.LOCK_CURSORS, [[viewId, otherId]]);
-      const { rowCount } = await client.query(SQL.EXCHANGE, [viewId, otherId, guard?.notBehind ?? false]);
+      const conditions = [guard?.notBehind ?? false, guard?.otherRevision ?? null];
+      const { rowCount } = await client.query(SQL.EXCHANGE, [viewId, otherId, ...conditions]);
       return rowCount === 2;
     });
   }
@@ -218,16 +228,15 @@ export class PostgresOnlineStore implements OnlineStore {
 
 const AS_TEXT = { getTypeParser: () => (value: string) => value };
 
-/** As PostgreSQL takes and gives bytes. */
-function hexText(key: Uint8Array): string {
-  const bytes = Buffer.isBuffer(key) ? key : Buffer.from(key.buffer, key.byteOffset, key.byteLength);
-  return `\\x${bytes.toString('hex')}`;
-}
-
-function arrayLiteral(texts: readonly string[]): string {
-  let literal = '{';
-  for (let i = 0; i < texts.length; i++) literal += `${i === 0 ? '' : ','}"\\${texts[i]!}"`;
-  return `${literal}}`;
+/** As `readSql` packs them. */
+function eachState(bytes: Buffer, visit: (key: Uint8Array, state: Uint8Array) => void): void {
+  for (let at = 0; at < bytes.length;) {
+    const key = bytes.subarray(at + 4, at + 4 + bytes.readInt32BE(at));
+    at += 4 + key.length;
+    const state = bytes.subarray(at + 4, at + 4 + bytes.readInt32BE(at));
+    at += 4 + state.length;
+    visit(key, state);
+  }
 }
 
 async function ask<Row extends readonly unknown[]>(
@@ -256,7 +265,12 @@ function isRow({ part }: PartRef): boolean {
 function putParameters(entries: readonly Entry[]): unknown[] {
   const keys = concatenated(entries.map(({ key }) => key));
   const states = concatenated(entries.map(({ bytes }) => bytes));
-  return [keys.bytes, states.bytes, entries.map(isRow), keys.starts, keys.lengths, states.starts, states.lengths];
+  return [
+    keys.bytes,
+    states.bytes,
+    boolArray(entries.map(isRow)),
+    ...[keys.starts, keys.lengths, states.starts, states.lengths].map(int4Array),
+  ];
 }
 
 /** What is to be written, in pieces that one parameter carries well. */
