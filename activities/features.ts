@@ -1,17 +1,19 @@
-import { getLastSequence, listLogFiles } from '../db/ingest.ts';
-import { getProject } from '../db/projects.ts';
-import { resetProgress } from '../db/view-progress.ts';
+import { activityInfo } from '@temporalio/activity';
+import { getLastSequence } from '../db/ingest.ts';
+import { getProject, getProjectOfSource } from '../db/projects.ts';
+import { listStaleViews } from '../db/shadows.ts';
 import { SerinError } from '../domain/errors.ts';
 import { versioned } from '../domain/project/spec.ts';
 import type { Micros } from '../domain/time.ts';
-import { compileView } from '../features/kernel/compiled-view.ts';
-import { DuckDb } from '../features/offline/duckdb.ts';
-import { materializeView } from '../features/online/materialize.ts';
-import type { MaterializeFeaturesResult } from '../workflows/messages.ts';
-import { type Dependencies, duckdbSettings } from './dependencies.ts';
+import type { FillProgress } from '../features/online/shadow.ts';
+import type { FillPlan, ShadowBuild } from '../workflows/messages.ts';
+import type { Dependencies } from './dependencies.ts';
 import { withHeartbeat } from './heartbeat.ts';
+import { createMaterialization, type SwappedShadow } from './materialization.ts';
 
-export function createFeatureActivities({ db, onlineStore: store, blobs, config, now }: Dependencies) {
+export function createFeatureActivities(dependencies: Dependencies) {
+  const { db, onlineStore: store } = dependencies;
+  const materialization = createMaterialization(dependencies);
   return {
     /** The views that a project's current version declares, each with its source; `only` narrows them down. */
     async listViews({
@@ -33,45 +35,54 @@ export function createFeatureActivities({ db, onlineStore: store, blobs, config,
       return views.filter(({ view }) => only === undefined || only.includes(view));
     },
 
+    /** Views in use of a source that lack rows of files, each with the fold point that it has now. */
+    async listStaleViews({
+      source,
+    }: {
+      source: string;
+    }): Promise<{ project: string; views: readonly { view: string; foldAt: Micros }[] }> {
+      const { spec } = await getProjectOfSource(db, source);
+      const declared = new Set(spec.views.map(versioned));
+      const stale = (await listStaleViews(db, source)).filter((view) => declared.has(view));
+      const cursors = await store.cursors(stale);
+      return {
+        project: spec.name,
+        // a view whose store is empty is not in use: it begins with a materialisation that somebody asks for
+        views: stale.flatMap((view) => {
+          const cursor = cursors.get(view);
+          return cursor === undefined ? [] : [{ view, foldAt: cursor.foldedAt ?? Number.MIN_SAFE_INTEGER + 1 }];
+        }),
+      };
+    },
+
     async getLastSequence({ source }: { source: string }): Promise<{ lastSeq: number }> {
       return { lastSeq: await getLastSequence(db, source) };
     },
 
-    /** Builds the view's states aside and puts them in place with their cursor in one transaction: a retry builds them again. */
-    async materializeView(input: {
-      project: string;
-      view: string;
-      upToSeq: number;
-      foldAt: Micros;
-    }): Promise<MaterializeFeaturesResult['views'][number]> {
-      const { spec } = await getProject(db, input.project);
-      const view = spec.views.find((each) => versioned(each) === input.view);
-      if (view === undefined)
-        throw new SerinError('REFERENCE_MISSING', `the project "${input.project}" has no view ${input.view} any more`);
-      const source = spec.sources.find(({ name }) => name === view.source)!;
-      const entity = spec.entities.find(({ name }) => name === view.entity)!;
-      return withHeartbeat(async ({ signal, progress }) => {
-        const logFiles = await listLogFiles(db, source.name);
-        const duckdb = await DuckDb.open(duckdbSettings(config));
-        try {
-          const { keys, events } = await materializeView({
-            view: compileView(view, source, entity),
-            definition: { view, source },
-            logFiles,
-            upToSeq: input.upToSeq,
-            foldAt: input.foldAt,
-            blobs,
-            duckdb,
-            store,
-            onProgress: progress,
-            signal,
-          });
-          await resetProgress(db, [{ viewId: input.view, source: source.name, appliedSeq: input.upToSeq }], now());
-          return { viewId: input.view, keys, events, appliedSeq: input.upToSeq };
-        } finally {
-          duckdb.close();
-        }
+    async openShadow(input: { project: string; view: string; label: string }): Promise<{ shadowId: string }> {
+      return materialization.open(input);
+    },
+
+    /** A retry goes on at the part that the last heartbeat says. */
+    async fillShadow(input: ShadowBuild & FillPlan): Promise<{ keys: number; events: number }> {
+      const details = activityInfo().heartbeatDetails as FillProgress | undefined;
+      return withHeartbeat(async (beating) => {
+        if (details !== undefined) beating.progress(details);
+        const { keys, events } = await materialization.fill(input, beating, details);
+        return { keys, events };
       });
+    },
+
+    async checkShadow(input: ShadowBuild & { readonly keys: number }): Promise<{ checked: number }> {
+      return withHeartbeat((beating) => materialization.check(input, beating));
+    },
+
+    async swapShadow(input: ShadowBuild): Promise<SwappedShadow> {
+      return withHeartbeat((beating) => materialization.swap(input, beating));
+    },
+
+    async dropShadow(input: { shadowId: string }): Promise<void> {
+      return withHeartbeat((beating) => materialization.drop(input, beating));
     },
   };
 }

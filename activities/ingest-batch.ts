@@ -52,7 +52,7 @@ export interface PushedBatch {
   readonly upToSeq: number;
 }
 
-export type Ingested = Omit<IngestSourceResult, 'compactionDue'>;
+export type Ingested = Omit<IngestSourceResult, 'compactionDue' | 'refreshDue'>;
 
 /** Takes batches into the log of a source. */
 export function createIngestion(

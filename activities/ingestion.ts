@@ -1,5 +1,6 @@
 import { listLogFiles } from '../db/ingest.ts';
 import { getProjectOfSource } from '../db/projects.ts';
+import { listStaleViews } from '../db/shadows.ts';
 import { nextCompaction } from '../domain/features/log-compaction.ts';
 import { keysOfSource } from '../domain/features/row-contract.ts';
 import type {
@@ -31,7 +32,12 @@ export function createIngestionActivities(dependencies: Dependencies) {
           ? ingestion.ingestFromFile({ source, keys: keysOfSource(spec, name), batchId, input }, beating)
           : ingestion.ingestPushed({ source, batchId, upToSeq: input.upToSeq }, beating),
       );
-      return { ...result, compactionDue: nextCompaction(await listLogFiles(db, name)) !== null };
+      return {
+        ...result,
+        compactionDue: nextCompaction(await listLogFiles(db, name)) !== null,
+        // also when the batch was there: an earlier attempt may have died before it could say so
+        refreshDue: input.kind === 'file' && (await listStaleViews(db, name)).length > 0,
+      };
     },
 
     /**

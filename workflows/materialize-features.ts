@@ -1,35 +1,67 @@
-import { setCurrentDetails } from '@temporalio/workflow';
+import { CancellationScope, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import { control, data } from './activity-proxies.ts';
 import type { MaterializeFeaturesInput, MaterializeFeaturesResult } from './messages.ts';
 
-/** Brings the online store up to date from the log: every view is rebuilt aside and swapped in whole. */
+type BuiltView = MaterializeFeaturesResult['views'][number];
+
+/**
+ * Brings the online store up to date from the log: every view is built anew beside the one in use, held against the log, and
+ * put in its place at once. What fails leaves the view as it was.
+ */
 export async function materializeFeatures(input: MaterializeFeaturesInput): Promise<MaterializeFeaturesResult> {
   const views = await control.listViews({
     project: input.project,
     ...(input.views !== undefined && { only: input.views }),
   });
-  const done: MaterializeFeaturesResult['views'][number][] = [];
-  const logged = new Map<string, number>();
+  const done: BuiltView[] = [];
   for (const { view, source } of views) {
-    setCurrentDetails(`Materializing **${view}** (${done.length + 1} of ${views.length})`);
-    // what was pushed so far goes to the log first: a view is rebuilt from the log alone, what comes later is streamed into it
-    let upToSeq = logged.get(source);
-    if (upToSeq === undefined) {
-      upToSeq = (await control.getLastSequence({ source })).lastSeq;
-      const input = { kind: 'pushed', upToSeq } as const;
-      await data.ingestBatch.executeWithOptions({ summary: `${source} ← pushed` }, [
-        { source, batchId: `pushed-${upToSeq}`, input },
-      ]);
-      logged.set(source, upToSeq);
-    }
-    done.push(
-      await data.materializeView.executeWithOptions({ summary: view }, [
-        { project: input.project, view, upToSeq, foldAt: input.foldAt },
-      ]),
-    );
+    const say = (step: string): void => {
+      setCurrentDetails(`**${view}** (${done.length + 1} of ${views.length}): ${step}`);
+    };
+    done.push(await buildView(input, view, source, say));
   }
   setCurrentDetails(
-    done.map(({ viewId, keys, events }) => `- **${viewId}**: ${keys} keys from ${events} events`).join('\n'),
+    done
+      .map(
+        ({ viewId, keys, events, checked }) =>
+          `- **${viewId}**: ${keys} keys from ${events} events, ${checked} keys held against the log`,
+      )
+      .join('\n'),
   );
   return { views: done };
+}
+
+async function buildView(
+  { project, foldAt, keysPerSecond, parts }: MaterializeFeaturesInput,
+  view: string,
+  source: string,
+  say: (step: string) => void,
+): Promise<BuiltView> {
+  say('beginning');
+  const { shadowId } = await control.openShadow({ project, view, label: workflowInfo().runId });
+  try {
+    // what was pushed so far goes to the log first: a view is built from the log alone, and fed what comes later
+    const { lastSeq: upToSeq } = await control.getLastSequence({ source });
+    const pushed = { kind: 'pushed', upToSeq } as const;
+    await data.ingestBatch.executeWithOptions({ summary: `${source} ← pushed` }, [
+      { source, batchId: `pushed-${upToSeq}`, input: pushed },
+    ]);
+    const build = { project, view, shadowId, upToSeq, foldAt };
+    say('building from the log');
+    const { keys, events } = await data.fillShadow.executeWithOptions({ summary: view }, [
+      {
+        ...build,
+        ...(keysPerSecond !== undefined && { keysPerSecond }),
+        ...(parts !== undefined && { parts }),
+      },
+    ]);
+    say(`holding ${keys} keys against the log`);
+    const { checked } = await data.checkShadow.executeWithOptions({ summary: view }, [{ ...build, keys }]);
+    say('taking its place');
+    await data.swapShadow.executeWithOptions({ summary: view }, [build]);
+    return { viewId: view, keys, events, appliedSeq: upToSeq, checked };
+  } finally {
+    // the old rows, or what was built in vain
+    await CancellationScope.nonCancellable(() => data.dropShadow.executeWithOptions({ summary: view }, [{ shadowId }]));
+  }
 }

@@ -1,5 +1,5 @@
 /** What workflows take in and give out, and the messages they answer: the types that the API and the tests share with them. */
-import { defineQuery, defineUpdate } from '@temporalio/workflow';
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Micros } from '../domain/time.ts';
 import {
   COMMANDS,
@@ -33,6 +33,8 @@ export interface IngestSourceResult {
   readonly alreadyThere: boolean;
   /** The log has come to have many files. Absent in what was recorded before logs were compacted. */
   readonly compactionDue?: boolean;
+  /** Online views are in use that lack these rows. Absent in what was recorded before they were brought up to date. */
+  readonly refreshDue?: boolean;
 }
 
 // ---- compactLog ---------------------------------------------------------------------------------------------------------
@@ -57,6 +59,10 @@ export interface MaterializeFeaturesInput {
   readonly views?: readonly string[];
   /** The instant up to which the state is folded: no read will ask for an earlier one. */
   readonly foldAt: Micros;
+  /** Most keys of a view that are written in a second; absent: as fast as it goes. */
+  readonly keysPerSecond?: number;
+  /** In how many parts the keys of a view are built; absent: by the size of its log. */
+  readonly parts?: number;
 }
 
 export interface MaterializeFeaturesResult {
@@ -64,9 +70,39 @@ export interface MaterializeFeaturesResult {
     readonly viewId: string;
     readonly keys: number;
     readonly events: number;
+    /** Up to here events of the log are in it. */
     readonly appliedSeq: number;
+    /** Keys that were held against the log before the view was put in place. */
+    readonly checked: number;
   }[];
 }
+
+/** A view that is built anew in a shadow. */
+export interface ShadowBuild {
+  readonly project: string;
+  /** `name@version` */
+  readonly view: string;
+  readonly shadowId: string;
+  /** It is made of the log up to here. */
+  readonly upToSeq: number;
+  readonly foldAt: Micros;
+}
+
+export type FillPlan = Pick<MaterializeFeaturesInput, 'keysPerSecond' | 'parts'>;
+
+// ---- refreshViews -------------------------------------------------------------------------------------------------------
+
+export interface RefreshViewsInput {
+  readonly source: string;
+}
+
+export interface RefreshViewsResult {
+  /** Each as often as it was built. */
+  readonly views: readonly string[];
+}
+
+/** More rows came in a file: what is built now may lack them. */
+export const rowsCameSignal = defineSignal('rowsCame');
 
 // ---- buildDataset -------------------------------------------------------------------------------------------------------
 

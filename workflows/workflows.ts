@@ -8,6 +8,7 @@ export { diffDatasets, explainRow, rebuildDataset } from './inspect-dataset.ts';
 export { materializeFeatures } from './materialize-features.ts';
 export { modelLifecycle } from './model-lifecycle.ts';
 export { monitorModel } from './monitor-model.ts';
+export { refreshViews } from './refresh-views.ts';
 export { rollbackModel } from './rollback-model.ts';
 export { rolloutModel } from './rollout-model.ts';
 export { trainModel } from './train-model.ts';

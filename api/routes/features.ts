@@ -27,6 +27,13 @@ export function registerFeatureRoutes(api: Api, context: ApiContext): void {
               }),
             ),
             foldAt: Instant,
+            keysPerSecond: Type.Optional(
+              Type.Integer({
+                minimum: 1,
+                maximum: 10_000_000,
+                description: 'Most keys of a view that are written in a second; as fast as it goes when left out.',
+              }),
+            ),
           },
           { examples: [{ project: 'flights', foldAt: '2001-06-01T00:00:00Z' }] },
         ),
@@ -40,7 +47,7 @@ export function registerFeatureRoutes(api: Api, context: ApiContext): void {
       },
     },
     async (request, reply) => {
-      const { project, views, foldAt } = request.body;
+      const { project, views, foldAt, keysPerSecond } = request.body;
       const { spec } = await getProject(context.db, project);
       const known = spec.views.map(versioned);
       const unknown = views?.find((view) => !known.includes(view));
@@ -60,7 +67,12 @@ export function registerFeatureRoutes(api: Api, context: ApiContext): void {
         {
           type: 'materializeFeatures',
           workflowId: `materialize/${project}/${keyOf(request.headers)}`,
-          input: { project, foldAt: readInstant(foldAt, 'body/foldAt'), ...(views !== undefined && { views }) },
+          input: {
+            project,
+            foldAt: readInstant(foldAt, 'body/foldAt'),
+            ...(views !== undefined && { views }),
+            ...(keysPerSecond !== undefined && { keysPerSecond }),
+          },
           summary: `online features of ${project}`,
           again: 'afterFailure',
         },

@@ -213,28 +213,36 @@ export function register(program: Command, context: CliContext): void {
     .description('rebuild the online features from the log')
     .option('--view <view...>', 'views as name@version; all when left out')
     .option('--at <instant>', 'no read will ask for an earlier instant; now when left out')
+    .option('--keys-per-second <count>', 'write no more keys a second than this, to spare the store', Number)
     .option('--no-wait', 'do not wait for its end')
     .addHelpText('after', '\nExample:\n  serin materialize flights --at 2001-06-01T00:00:00Z')
     .action(
-      action<Waits & { view?: string[]; at?: string }>(async ({ output, options, args: [project] }) => {
-        const { api } = await openSession(options, 'engineer');
-        const body = {
-          project,
-          foldAt: options.at ?? Date.now() * 1_000,
-          ...(options.view !== undefined && { views: options.view }),
-        };
-        return followOperation<{ views: { viewId: string; keys: number; events: number; appliedSeq: number }[] }>(
-          { api, output, wait: options.wait },
-          'features/materializations',
-          body,
-          ({ result }) =>
+      action<Waits & { view?: string[]; at?: string; keysPerSecond?: number }>(
+        async ({ output, options, args: [project] }) => {
+          const { api } = await openSession(options, 'engineer');
+          const body = {
+            project,
+            foldAt: options.at ?? Date.now() * 1_000,
+            ...(options.view !== undefined && { views: options.view }),
+            ...(options.keysPerSecond !== undefined && { keysPerSecond: options.keysPerSecond }),
+          };
+          return followOperation<{
+            views: { viewId: string; keys: number; events: number; appliedSeq: number; checked: number }[];
+          }>({ api, output, wait: options.wait }, 'features/materializations', body, ({ result }) =>
             table(
               output,
-              ['view', 'keys', 'events', 'applied seq'],
-              result!.views.map(({ viewId, keys, events: count, appliedSeq }) => [viewId, keys, count, appliedSeq]),
+              ['view', 'keys', 'events', 'applied seq', 'checked'],
+              result!.views.map(({ viewId, keys, events: count, appliedSeq, checked }) => [
+                viewId,
+                keys,
+                count,
+                appliedSeq,
+                checked,
+              ]),
             ),
-        );
-      }),
+          );
+        },
+      ),
     );
 
   const dataset = program.command('dataset').description('point-in-time datasets');

@@ -40,8 +40,12 @@ export function fakeActivities(overrides: Partial<Activities> = {}, onCall?: (ca
     compactLog: () => Promise.resolve({ filesMerged: 9, rows: 90, files: 1 }),
     listViews: () => Promise.resolve([]),
     getLastSequence: () => Promise.resolve({ lastSeq: 0 }),
-    materializeView: ({ view, upToSeq }) =>
-      Promise.resolve({ viewId: view, keys: 1, events: upToSeq, appliedSeq: upToSeq }),
+    listStaleViews: () => Promise.resolve({ project: 'flights', views: [] }),
+    openShadow: ({ view, label }) => Promise.resolve({ shadowId: `${view}~${label}` }),
+    fillShadow: ({ upToSeq }) => Promise.resolve({ keys: 1, events: upToSeq }),
+    checkShadow: ({ keys }) => Promise.resolve({ checked: keys }),
+    swapShadow: ({ upToSeq }) => Promise.resolve({ appliedSeq: upToSeq }),
+    dropShadow: done,
     buildDataset: () =>
       Promise.resolve({ digest: 'sha256-of-the-dataset', rows: 10, trainRows: 7, testRows: 3, leakageFindings: 0 }),
     diffDatasets: ({ before, after }) =>

@@ -296,7 +296,7 @@ test('a batch that leaves a log of many files has it compacted, by one workflow 
   expect(fake.of('compactLog')).toEqual([{ source: 'departures' }]);
 });
 
-test('what was pushed to a source is logged once before its views are rebuilt up to there', async () => {
+test('what was pushed to a source is logged before a view is built up to there in a shadow, checked and put in place', async () => {
   const { handle, fake } = await start(
     'materializeFeatures',
     { project: 'flights', foldAt: 5 },
@@ -315,20 +315,75 @@ test('what was pushed to a source is logged once before its views are rebuilt up
     ['b@1', 7],
     ['c@1', 9],
   ]);
-  expect(names(fake)).toEqual([
-    'listViews',
+  // the buffer is held before it is asked how far the log must go
+  const ofView = [
+    'openShadow',
     'getLastSequence',
     'ingestBatch',
-    'materializeView',
-    'materializeView',
-    'getLastSequence',
-    'ingestBatch',
-    'materializeView',
+    'fillShadow',
+    'checkShadow',
+    'swapShadow',
+    'dropShadow',
+  ];
+  expect(names(fake)).toEqual(['listViews', ...ofView, ...ofView, ...ofView]);
+  expect(fake.of('ingestBatch').map(({ input }) => input)).toEqual(
+    [7, 7, 9].map((upToSeq) => ({ kind: 'pushed', upToSeq })),
+  );
+  const shadows = fake.of('openShadow').map(({ view, label }) => `${view}~${label}`);
+  expect(fake.of('dropShadow').map(({ shadowId }) => shadowId)).toEqual(shadows);
+});
+
+test('a view that is not what the log gives is not put in place, and its shadow is dropped', async () => {
+  const { handle, fake } = await start(
+    'materializeFeatures',
+    { project: 'flights', foldAt: 5 },
+    {
+      listViews: () => Promise.resolve([{ view: 'a@1', source: 's' }]),
+      checkShadow: () => Promise.reject(new SerinError('MATERIALIZATION_MISMATCH', 'one key differs')),
+    },
+  );
+  await expect(result(handle)).rejects.toThrow('Workflow execution failed');
+  expect(names(fake).slice(-2)).toEqual(['checkShadow', 'dropShadow']);
+  expect(names(fake)).not.toContain('swapShadow');
+});
+
+test('a file whose rows are in views in use has them built again by a workflow of its own, one for many files', async () => {
+  let building: (() => void) | undefined;
+  const held = new Promise<void>((resolve) => (building = resolve));
+  const stale = [['a@1'], ['a@1'], []];
+  const arrives = {
+    ingestBatch: () =>
+      Promise.resolve({
+        rowsIn: 1,
+        rowsAccepted: 1,
+        quarantined: {},
+        lastSeq: 2,
+        alreadyThere: false,
+        refreshDue: true,
+      }),
+    listStaleViews: () =>
+      Promise.resolve({ project: 'flights', views: (stale.shift() ?? []).map((view) => ({ view, foldAt: 3 })) }),
+    listViews: () => Promise.resolve([{ view: 'a@1', source: 'trips' }]),
+    async fillShadow() {
+      await held;
+      return { keys: 1, events: 1 };
+    },
+  };
+  const file = { kind: 'file', path: '/data/late.csv', format: 'csv' } as const;
+  const { handle, fake } = await start('ingestSource', { source: 'trips', batchId: 'late', input: file }, arrives);
+  await result(handle);
+  const refresh = temporal.client.workflow.getHandle('refresh/trips');
+  await eventually('the first build is under way', () => fake.of('fillShadow').length === 1);
+  await result(await begin('ingestSource', { source: 'trips', batchId: 'later', input: file }));
+  building!();
+  expect(await result(refresh)).toEqual({ views: ['a@1', 'a@1'] });
+  expect(fake.of('fillShadow').map(({ view, foldAt }) => [view, foldAt])).toEqual([
+    ['a@1', 3],
+    ['a@1', 3],
   ]);
-  expect(fake.of('ingestBatch').map(({ input }) => input)).toEqual([
-    { kind: 'pushed', upToSeq: 7 },
-    { kind: 'pushed', upToSeq: 9 },
-  ]);
+  // another file after the end begins anew
+  await result(await begin('ingestSource', { source: 'trips', batchId: 'last', input: file }));
+  expect(await result(temporal.client.workflow.getHandle('refresh/trips'))).toEqual({ views: [] });
 });
 
 test('a dataset is built from what its workflow was given', async () => {
