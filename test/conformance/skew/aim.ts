@@ -24,7 +24,7 @@ const EDGE_SHARE = 0.2;
 const HAZARD_SHARE = 0.14;
 const UNKNOWN_SHARE = 0.05;
 const NOBODY_SHARE = 0.02;
-const ENDED_SHARE = 0.03;
+const ENDED_SHARE = 0.04;
 const FUTURE_SHARE = 0.02;
 const PAST_SHARE = 0.01;
 

@@ -161,7 +161,9 @@ export const FAULTS: readonly Fault[] = [
     name: 'moved-row-stays',
     what: 'a row that is corrected to another key also stays where it was',
     events: () => (event) =>
-      event.row['trip_id'] === undefined ? event : { ...event, eventId: `${event.eventId!}/${String(event.row['rider'])}` },
+      event.row['trip_id'] === undefined
+        ? event
+        : { ...event, eventId: `${event.eventId!}/${String(event.row['rider'])}` },
   },
   {
     name: 'corrections-appended',

@@ -3,6 +3,10 @@ import type { ProjectSpec } from '../../../domain/project/spec.ts';
 import type { Micros } from '../../../domain/time.ts';
 import { decodeHistory, encodeHistory } from '../../../features/history/history-bytes.ts';
 import { foldHistory, isSpentHistory } from '../../../features/history/history.ts';
+import { minus } from '../../../features/history/instant.ts';
+import type { KeyHistory } from '../../../features/history/key-history.ts';
+import type { HistoryPlan } from '../../../features/history/plan.ts';
+import { EXPIRED_KEPT } from '../../../features/history/pruning.ts';
 import type { CompiledView } from '../../../features/kernel/compiled-view.ts';
 import { decodeState, encodeState, foldTo, isSpent } from '../../../features/kernel/view-state.ts';
 import { dropAll } from '../../../features/online/guarded-write.ts';
@@ -123,5 +127,17 @@ function foldedBytes(view: CompiledView, bytes: Uint8Array, foldAt: Micros): Uin
   }
   const history = decodeHistory(view.plan, bytes);
   foldHistory(view.plan, history, foldAt);
+  withoutWhatIsOver(view.plan, history, foldAt);
   return isSpentHistory(view.plan, history, foldAt) ? null : encodeHistory(view.plan, history);
+}
+
+/**
+ * Of rows beyond TTL and windows a state keeps a bounded number, to tell `expired` from `not_found`. Once it has dropped one,
+ * which ones are left depends on when it was folded, and they are no part of the law; half of the bound is far from that.
+ */
+function withoutWhatIsOver(plan: HistoryPlan, history: KeyHistory, foldAt: Micros): void {
+  if (plan.horizon === null) return;
+  const reachedFrom = minus(foldAt, plan.horizon);
+  const kept = history.facts.filter(({ eventAt }) => eventAt > reachedFrom);
+  if (history.facts.length - kept.length > EXPIRED_KEPT / 2) history.replaceFacts(kept);
 }

@@ -56,6 +56,10 @@ function read(args: readonly string[]): Asked | string {
 async function main({ reads, seed, kinds, faults }: Asked): Promise<number> {
   const out = (line: string): void => void process.stdout.write(`${line}\n`);
   const servers = await startServers(faults === null ? kinds : kinds.slice(0, 1));
+  // the servers are processes of their own: who interrupts the run does not leave them behind
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void servers.stop().finally(() => process.exit(1)));
+  }
   try {
     if (faults !== null) {
       const hunts = [];

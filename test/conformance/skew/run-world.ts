@@ -53,6 +53,8 @@ const STEP_ROWS = 90;
 const KILL_SHARE = 0.04;
 const RECONNECT_SHARE = 0.03;
 const REBUILDS = 2;
+/** Rows that are read while a view is built, if it takes that long. */
+const REBUILD_READS = 150;
 /** Late rows of a step that are watched, and how many steps they are. */
 const PINS = 3;
 const PINNED_STEPS = 3;
@@ -107,7 +109,12 @@ class Run {
       if (rebuild !== null) {
         this.#rebuildFrom.shift();
         this.#rebuilds++;
-        await this.#readWhile(rebuild(before), owed, rows, new Set([...moments, 'view being rebuilt']));
+        await this.#readWhile(
+          rebuild(before),
+          Math.max(owed, REBUILD_READS),
+          rows,
+          new Set([...moments, 'view being rebuilt']),
+        );
         if (this.#rebuildFrom.length === 0) this.#rebuildFrom.push(Infinity);
       }
       this.#pin(before, rows);
