@@ -16,7 +16,7 @@ import type { AssemblyTask, DatasetJob, DatasetResult, SpineSummary } from './da
 import { outputsUsed } from './dataset-questions.ts';
 import { openLog, requestColumn, spineSql } from './dataset-log.ts';
 import { columnStatistics } from './dataset-statistics.ts';
-import { doubleSql, type DuckDb, fileListSql, textSql } from './duckdb.ts';
+import { CHUNK_ROWS, doubleSql, type DuckDb, fileListSql, textSql } from './duckdb.ts';
 import { missingValue } from './history-replay.ts';
 import {
   findAssumedAvailability,
@@ -155,7 +155,13 @@ async function writeParquet(duckdb: DuckDb, definitions: DatasetDefinitions, tas
     COPY (
       SELECT ${selected.join(', ')} FROM (${answeredSql(definitions, task, () => true)}) answered ${joins.join(' ')}
       ORDER BY answered.idx
-    ) TO ${textSql(task.outputPath)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)`);
+    ) TO ${textSql(task.outputPath)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${rowGroupOf(selected.length)})`);
+}
+
+/** Rows that are written at once: a row group lies in memory, so that of a very wide file has fewer. */
+function rowGroupOf(columns: number): number {
+  const most = 122_880;
+  return Math.max(CHUNK_ROWS, Math.min(most, CHUNK_ROWS * Math.floor((200 * most) / (columns * CHUNK_ROWS))));
 }
 
 async function countSplits(

@@ -42,7 +42,7 @@ function main(job: DatasetJob): void {
       duckdb = await openDatabase(task.duckdb);
       return { type: 'done', result: await carryOut(duckdb, task, onRows) };
     } catch (error) {
-      return messageOf(aborted ? cancelled() : error);
+      return messageOf(aborted ? cancelled() : error, task);
     } finally {
       duckdb?.close();
       open.clear();
@@ -78,9 +78,13 @@ function main(job: DatasetJob): void {
   });
 }
 
-function messageOf(error: unknown): ThreadMessage {
+function messageOf(error: unknown, task: DatasetTask): ThreadMessage {
   if (error instanceof SerinError)
     return { type: 'refused', code: error.code, detail: error.message, fields: error.fields };
+  if (error instanceof Error && error.message.startsWith('Out of Memory')) {
+    const detail = `the dataset cannot be built within ${task.duckdb.memory} of memory: raise SERIN_DUCKDB_MEMORY (${error.message.split('\n')[0]})`;
+    return { type: 'refused', code: 'MEMORY_LIMIT', detail, fields: { memory: task.duckdb.memory, step: task.kind } };
+  }
   return { type: 'crashed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }
 

@@ -395,3 +395,13 @@ test('a source whose events become known after the label is worth a look; an exc
   ]);
   expect(again.manifest.leakage[0]!.sentence).toContain('All 40 events of orders are available the moment they happen');
 });
+
+test('memory that does not do is said, with what to raise', async () => {
+  const [duckdb, blobs] = [await aDuckDb(), new FolderOfBlobs()];
+  const input = await aBuild(blobs, await writeWorld(duckdb, blobs, randomWorld(1, { rows: 2_000 })));
+  const building = buildDataset({ ...input, duckdb: { ...input.duckdb, memory: '1MB' } });
+  await expect(building).rejects.toMatchObject({
+    code: 'MEMORY_LIMIT',
+    message: expect.stringContaining('within 1MB of memory: raise SERIN_DUCKDB_MEMORY') as string,
+  });
+});
