@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { register as registerAdministration } from '../cli/commands/administration.ts';
+import { register as registerConsistency } from '../cli/commands/consistency.ts';
 import { register as registerData } from '../cli/commands/data.ts';
 import { register as registerFeatures } from '../cli/commands/features.ts';
 import { register as registerModels } from '../cli/commands/models.ts';
@@ -164,6 +165,7 @@ function program(): Command {
     registerSources,
     registerTraining,
     registerModels,
+    registerConsistency,
     registerRollout,
     registerAdministration,
   ]) {
