@@ -1,4 +1,4 @@
-/** Views of latest values alone, answered by DuckDB in one sorted pass: what the replay gives, byte for byte, at a part of its cost. */
+/** Views of latest values alone, answered in one walk over each key's rows: what the replay gives, byte for byte, at a part of its cost. */
 import type { Expression } from '../../domain/project/expression.ts';
 import type { FeatureViewSpec, SourceSpec } from '../../domain/project/spec.ts';
 import type { ViewUsePlan } from '../kernel/feature-set-plan.ts';
@@ -7,7 +7,8 @@ import type { ReplayTask } from './dataset-job.ts';
 import { logName, requestColumn, spineSql } from './dataset-log.ts';
 import { type DuckDb, textSql } from './duckdb.ts';
 import { logRelation } from './sql/fact-table.ts';
-import { isLatestOnly, latestColumnsSql } from './sql/latest-sql.ts';
+import { type PreparedLatest, prepareLatest } from './sql/latest-merge.ts';
+import { isLatestOnly } from './sql/latest-sql.ts';
 
 /** Whether DuckDB gives the very values of the kernel. */
 export function isAnsweredBySql(plan: HistoryPlan, view: FeatureViewSpec): boolean {
@@ -63,16 +64,23 @@ export async function writeLatestAnswers(
   name: string,
 ): Promise<void> {
   const log = logRelation(source, logName(source.name));
-  const answers = uses.map(({ key }, use) => {
-    const asked = latestColumnsSql({ sql: spineSql(task), row: 'idx', asOf: 'as_of', knownSeq: null }, [
-      { plan, log, key: key.map(requestColumn) },
-    ]);
-    const values = picked.map((output, i) => `${vectorSql(`v0_${output}`)} AS o${i}`);
-    return `SELECT idx, CAST(${use} AS BIGINT) AS use, ${values.join(', ')} FROM (${asked})`;
-  });
-  await duckdb.run(`
-    COPY (${answers.join(' UNION ALL ')}) TO ${textSql(task.outputPath)}
-    (FORMAT parquet, COMPRESSION snappy, KV_METADATA {chunk: ${textSql(name)}})`);
+  const spine = { sql: spineSql(task), row: 'idx', asOf: 'as_of', knownSeq: null };
+  const latest: PreparedLatest[] = [];
+  try {
+    for (const [use, { key }] of uses.entries()) {
+      const question = { plan, log, key: key.map(requestColumn) };
+      latest.push(await prepareLatest(duckdb, `latest_of_use_${use}`, spine, [question]));
+    }
+    const answers = latest.map(({ sql }, use) => {
+      const values = picked.map((output, i) => `${vectorSql(`v0_${output}`)} AS o${i}`);
+      return `SELECT idx, CAST(${use} AS BIGINT) AS use, ${values.join(', ')} FROM (${sql})`;
+    });
+    await duckdb.run(`
+      COPY (${answers.join(' UNION ALL ')}) TO ${textSql(task.outputPath)}
+      (FORMAT parquet, COMPRESSION snappy, KV_METADATA {chunk: ${textSql(name)}})`);
+  } finally {
+    for (const { release } of latest) await release();
+  }
 }
 
 /** `vectorNumber` in SQL. */
