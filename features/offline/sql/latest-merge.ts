@@ -21,8 +21,8 @@ import {
 } from './latest-sql.ts';
 import { byKey, GrowingColumns, type KeyedColumns, type PickedRows, Picker } from './newest-picker.ts';
 
-/** Rows of one view that are held at a time, 8 bytes for each of six columns; beyond it DuckDB sorts, and spills. */
-const MOST_FACTS = 20_000_000;
+/** Rows of one view that are held at a time, of about 100 bytes each while they are sorted; beyond it DuckDB sorts, and spills. */
+const MOST_FACTS = 8_000_000;
 
 export interface PreparedLatest {
   /** A SELECT with the columns of `latestColumnsSql`, one row per spine row in no order. */
