@@ -1,6 +1,7 @@
 /**
  * Holds a shadow against the log before anybody reads it: keys drawn by a seed are read from the shadow as serving reads them,
- * and must be, value, status and age, what the kernel says of their events in the log with nothing folded, cut off or stored.
+ * and must be, value and status, what the kernel says of their events in the log with nothing folded, cut off or stored. (Ages
+ * are to the end of a tile where an event was folded into one, so they say less of a folded state.)
  */
 import type { Instant } from '../history/instant.ts';
 import type { CompiledView } from '../kernel/compiled-view.ts';
@@ -110,10 +111,10 @@ function outputsOf({ plan }: CompiledView): string[] {
 }
 
 /** Tells any two values apart: -0 from 0, a bigint from a number. */
-function shown({ values, statuses, ages }: ViewValues, output: number): string {
+function shown({ values, statuses }: ViewValues, output: number): string {
   const value = JSON.stringify(values[output], (_, each: unknown) => {
     if (typeof each === 'bigint') return `${each}n`;
     return Object.is(each, -0) ? '-0' : each;
   });
-  return `${value} (${statuses[output]!}, age ${String(ages[output])})`;
+  return `${value} (${statuses[output]!})`;
 }

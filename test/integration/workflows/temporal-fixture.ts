@@ -21,7 +21,8 @@ export interface TemporalFixture {
   readonly client: Client;
   /** `host:port` of the server, for processes of their own. */
   readonly address: string;
-  startWorkers(activities: Activities): Promise<RunningWorkers>;
+  /** @param queues all when absent; that of control runs the workflows */
+  startWorkers(activities: Activities, queues?: readonly string[]): Promise<RunningWorkers>;
   /** Ends whatever a test has left running, so that it does not act in the next one. */
   endWorkflows(): Promise<void>;
   stop(): Promise<void>;
@@ -48,9 +49,9 @@ export async function startTemporalFixture({
   return {
     client,
     address: server.address,
-    async startWorkers(activities) {
+    async startWorkers(activities, queues = [TASK_QUEUE_CONTROL, TASK_QUEUE_DATA, TASK_QUEUE_TRAINING]) {
       const workers = await Promise.all(
-        [TASK_QUEUE_CONTROL, TASK_QUEUE_DATA, TASK_QUEUE_TRAINING].map((taskQueue) =>
+        queues.map((taskQueue) =>
           Worker.create({
             connection: native,
             taskQueue,
