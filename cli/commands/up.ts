@@ -14,6 +14,7 @@ interface UpOptions extends GlobalOptions {
   readonly apiPort?: string;
   readonly inferencePort?: string;
   readonly inferenceProcesses?: string;
+  readonly redis?: boolean;
 }
 
 export function register(program: Command, { action }: CliContext): void {
@@ -24,6 +25,7 @@ export function register(program: Command, { action }: CliContext): void {
     .option('--api-port <port>', 'port of the API; a free one when left out')
     .option('--inference-port <port>', 'port of the inference tier; a free one when left out')
     .option('--inference-processes <n>', 'inference processes behind the one port', '2')
+    .option('--redis', 'keep online features in a Redis of its own instead of PostgreSQL')
     .addHelpText('after', '\nExample:\n  serin up --api-port 8080')
     .action(action<UpOptions>(({ output, options }) => up(output, options)));
 }
@@ -39,6 +41,7 @@ async function up(output: Output, options: UpOptions): Promise<number> {
       ...(options.inferencePort !== undefined && { inference: Number(options.inferencePort) }),
     },
     inferenceProcesses: Number(options.inferenceProcesses ?? 2),
+    redis: options.redis === true,
     logger: createLogger({
       service: 'up',
       node: config.nodeId,

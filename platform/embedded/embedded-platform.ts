@@ -11,14 +11,16 @@ import { lockHome } from './home-lock.ts';
 import { removePostgresData, startPostgres } from './postgres.ts';
 import { endLeftBehind, identify, readProcesses, writeProcesses, type ProcessIdentity } from './process-table.ts';
 import { startProcess, type RunningProgram } from './processes.ts';
+import { obtainRedis, startRedis } from './redis.ts';
 import { obtainTemporalCli } from './temporal-cli.ts';
 import { startTemporal } from './temporal.ts';
 
-export const PARTS = ['postgres', 'temporal', 'api', 'worker', 'inference'] as const;
+export const PARTS = ['postgres', 'redis', 'temporal', 'api', 'worker', 'inference'] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface EmbeddedPorts {
   readonly postgres: number;
+  readonly redis: number;
   readonly temporal: number;
   readonly temporalUi: number;
   readonly api: number;
@@ -42,10 +44,13 @@ export interface EmbeddedPlatformOptions {
     | 'cacheDir'
     | 'logLevel'
     | 'onlineStoreUrl'
+    | 'redisServer'
   >;
   /** Given ones are used or refused; the others are chosen free. */
   readonly ports?: Partial<EmbeddedPorts>;
   readonly inferenceProcesses?: number;
+  /** Keeps online features in a Redis of its own instead of PostgreSQL. */
+  readonly redis?: boolean;
   /** Laid over the environment of api, worker and inference. */
   readonly env?: Readonly<Record<string, string>>;
   readonly logger: Logger;
@@ -118,6 +123,24 @@ async function startLocked(options: EmbeddedPlatformOptions, unlock: () => Promi
     parts.add('postgres', postgres, startDatabase);
     const databaseUrl = postgres.url;
 
+    let onlineStoreUrl = config.given.has('SERIN_ONLINE_STORE_URL') ? config.onlineStoreUrl : databaseUrl;
+    if (options.redis === true) {
+      const program = await obtainRedis({ config, onProgress });
+      onProgress('starting Redis');
+      const startStore = () =>
+        startRedis({
+          program,
+          dir: join(home, 'redis'),
+          port: ports.redis,
+          logFile: logFile('redis'),
+          logger,
+          onSpawn: started('redis'),
+        });
+      const redis = await startStore();
+      parts.add('redis', redis, startStore);
+      onlineStoreUrl = redis.url;
+    }
+
     let temporalAddress = config.temporalAddress;
     let temporalUiUrl = config.temporalUiUrl;
     if (!config.given.has('TEMPORAL_ADDRESS')) {
@@ -153,7 +176,7 @@ async function startLocked(options: EmbeddedPlatformOptions, unlock: () => Promi
       ...inheritedEnvironment(),
       ORT_DISABLE_TELEMETRY: '1',
       SERIN_DATABASE_URL: databaseUrl,
-      SERIN_ONLINE_STORE_URL: config.given.has('SERIN_ONLINE_STORE_URL') ? config.onlineStoreUrl : databaseUrl,
+      SERIN_ONLINE_STORE_URL: onlineStoreUrl,
       TEMPORAL_ADDRESS: temporalAddress,
       TEMPORAL_NAMESPACE: config.temporalNamespace,
       TEMPORAL_UI_URL: temporalUiUrl,
@@ -264,7 +287,7 @@ class PartList {
   async endLeftBehind(): Promise<void> {
     const left = await readProcesses(this.#file);
     // clients first, so that the servers find nobody to wait for
-    const servers = new Set<string>(['postgres', 'temporal']);
+    const servers = new Set<string>(['postgres', 'redis', 'temporal']);
     await endLeftBehind(left.filter(({ name }) => !servers.has(name)));
     await endLeftBehind(left.filter(({ name }) => servers.has(name)));
     await rm(this.#file, { force: true });
@@ -300,6 +323,7 @@ class PartList {
       (['inference', 'worker', 'api'] as const).map(async (part) => this.#parts.get(part)?.running.stop()),
     );
     await this.#parts.get('temporal')?.running.stop();
+    await this.#parts.get('redis')?.running.stop();
     await this.#parts.get('postgres')?.running.stop();
     await this.#written;
     await rm(this.#file, { force: true });
@@ -314,7 +338,7 @@ class PartList {
 
 async function forget(home: string): Promise<void> {
   await removePostgresData(join(home, 'postgres'));
-  for (const folder of ['temporal', 'blobs', 'work', 'logs'])
+  for (const folder of ['redis', 'temporal', 'blobs', 'work', 'logs'])
     await rm(join(home, folder), { recursive: true, force: true });
 }
 
@@ -337,6 +361,7 @@ async function choosePorts(given: Partial<EmbeddedPorts>): Promise<EmbeddedPorts
   };
   return {
     postgres: given.postgres ?? (await choose()),
+    redis: given.redis ?? (await choose()),
     temporal: given.temporal ?? (await choose()),
     temporalUi: given.temporalUi ?? (await choose()),
     api: given.api ?? (await choose()),

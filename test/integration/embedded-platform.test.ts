@@ -3,6 +3,7 @@ import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { createClient } from '@redis/client';
 import pg from 'pg';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { compiledModule } from '../../domain/compiled-module.ts';
@@ -13,7 +14,9 @@ import {
   type EmbeddedPlatform,
   type EmbeddedPlatformOptions,
 } from '../../platform/embedded/embedded-platform.ts';
+import { freePort } from '../../platform/embedded/free-port.ts';
 import { identify, isAlive, readProcesses } from '../../platform/embedded/process-table.ts';
+import { obtainRedis } from '../../platform/embedded/redis.ts';
 import { createLogger } from '../../platform/logger.ts';
 
 /** A stand-in for api, worker and inference: answers on its port, and ends when its parent does. */
@@ -148,4 +151,45 @@ test('what a killed owner left behind is ended by the next start', async () => {
   const platform = await start();
   expect(left.filter(isAlive)).toEqual([]);
   expect(JSON.parse(await readFile(join(home, 'platform.json'), 'utf8'))).toMatchObject({ apiUrl: platform.apiUrl });
+});
+
+const hasRedis = await obtainRedis({ config: loadConfig(), onProgress: (line) => console.error(line) }).then(
+  () => true,
+  () => false,
+);
+
+test.skipIf(!hasRedis)('a Redis of its own holds the online features, also over a crash', async () => {
+  const platform = await start({
+    redis: true,
+    ports: { redis: await freePort() },
+    config: { ...loadConfig(), temporalAddress: '127.0.0.1:1', given: new Set(['TEMPORAL_ADDRESS']) },
+  });
+  const port = (await readFile(join(home, 'logs', 'redis.log'), 'utf8')).match(/port[ =](\d+)/)![1]!;
+  const ask = async (command: string[]) => {
+    const client = createClient({ url: `redis://127.0.0.1:${port}` });
+    client.on('error', () => undefined);
+    await client.connect();
+    const answer = await client.sendCommand(command);
+    await client.close();
+    return answer;
+  };
+  await ask(['SET', 'key', 'value']);
+  // what was asked to be synced is there after a crash
+  await ask(['WAITAOF', '1', '0', '5000']).catch(() => ask(['BGREWRITEAOF']));
+  await expect.poll(async () => String(await ask(['INFO', 'persistence']))).toMatch(/aof_rewrite_in_progress:0/);
+  await platform.kill('redis');
+  await platform.restart('redis');
+  expect(await ask(['GET', 'key'])).toBe('value');
+});
+
+test('a machine without redis-server and without packages is told what to do', async () => {
+  const config = { redisServer: '', cacheDir: join(root, 'cache') };
+  const searchPath = join(root, 'nothing');
+  await expect(obtainRedis({ config, onProgress: () => undefined, searchPath })).rejects.toMatchObject({
+    code: 'PREREQUISITE_MISSING',
+    message: expect.stringContaining('install Redis') as string,
+  });
+  await expect(
+    obtainRedis({ config: { ...config, redisServer: '/nowhere' }, onProgress: () => undefined }),
+  ).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
 });
