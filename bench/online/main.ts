@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { dropAll } from '../../features/online/guarded-write.ts';
 import { openOnlineStore, prepareStore } from '../../features/online/open-store.ts';
 import { loadConfig } from '../../platform/config.ts';
 import { removePostgresData, startPostgres, type RunningPostgres } from '../../platform/embedded/postgres.ts';
@@ -107,6 +108,9 @@ async function compareOn(
   const opened = openOnlineStore(url, { name: 'bench', connections: 2 });
   const { store } = opened;
   say(`filling ${name}`);
+  // the first time the code is compiled on the way
+  await fillSerin(store, project, customers);
+  for (const view of project.views) await dropAll(store, `${view.name}@1`);
   const serinRows = await fillSerin(store, project, customers);
   const hand = await (name === 'redis' ? fillRedisByHand : fillPostgresByHand)(url, store, project, customers);
   let feast: FeastPeer | string = 'left out';
