@@ -55,7 +55,12 @@ export interface ViewAnswer {
   readonly ages: readonly (Instant | null)[][];
 }
 
-/** Values, statuses and ages as `readHistory` gives them. */
+/**
+ * Values, statuses and ages as `readHistory` gives them. A window over all of the past looks at all rows of the key for each
+ * question; other windows and latest values look at what is near in time. Sums are exact: a HUGEINT holds those of any
+ * number of 64-bit integers that a disk holds. Arithmetic of a view's own expressions fails beyond 64 bits.
+ * @throws what DuckDB says of such an overflow
+ */
 export async function answerSpine(
   duckdb: DuckDb,
   spine: SpineRelation,
