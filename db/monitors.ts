@@ -76,6 +76,20 @@ export async function resolveAlert(
   return result.numUpdatedRows > 0n;
 }
 
+/** Resolves what fires under a monitor, but for those of `firing`. */
+export async function resolveOthers(
+  db: Db,
+  { monitor, firing, at }: { monitor: string; firing: readonly string[]; at: number },
+): Promise<void> {
+  let query = db
+    .updateTable('alert')
+    .set({ status: 'resolved', resolved_at: at })
+    .where('monitor', '=', monitor)
+    .where('status', '=', 'firing');
+  if (firing.length > 0) query = query.where('model', 'not in', firing);
+  await query.execute();
+}
+
 export async function listAlerts(
   db: Db,
   { model, status }: { model?: string; status?: 'firing' | 'resolved' },

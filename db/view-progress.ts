@@ -11,21 +11,39 @@ export interface ViewProgress {
   readonly appliedSeq: number;
 }
 
+/** What a batch says of a view's freshness. */
+export interface BatchClocks {
+  readonly newestEventAt: number;
+  /** The pushers' clock less ours, µs. */
+  readonly clockOffset: number;
+  /** From being taken in to being readable, of its oldest event, µs. */
+  readonly delayMicros: number;
+}
+
 /**
  * Moves views on, never back, and announces it to those who wait for an event to be applied.
  * @param updatedAt now
  */
-export async function advanceProgress(db: Db, views: readonly ViewProgress[], updatedAt: number): Promise<void> {
+export async function advanceProgress(
+  db: Db,
+  views: readonly ViewProgress[],
+  updatedAt: number,
+  clocks: BatchClocks | null = null,
+): Promise<void> {
   if (views.length === 0) return;
   await sql`
     with moved as (
-      insert into view_progress (view_id, source, applied_seq, updated_at)
-      select v.view_id, v.source, v.applied_seq, ${updatedAt}
+      insert into view_progress (view_id, source, applied_seq, updated_at, newest_event_at, clock_offset, delay_us)
+      select v.view_id, v.source, v.applied_seq, ${updatedAt}, ${clocks?.newestEventAt ?? null}::int8,
+        ${clocks?.clockOffset ?? null}::int8, ${clocks?.delayMicros ?? null}::int8
       from unnest(${views.map(({ viewId }) => viewId)}::text[], ${views.map(({ source }) => source)}::text[],
         ${views.map(({ appliedSeq }) => appliedSeq)}::int8[]) as v (view_id, source, applied_seq)
       order by v.view_id
       on conflict (view_id) do update
-        set source = excluded.source, applied_seq = excluded.applied_seq, updated_at = excluded.updated_at
+        set source = excluded.source, applied_seq = excluded.applied_seq, updated_at = excluded.updated_at,
+          newest_event_at = greatest(view_progress.newest_event_at, excluded.newest_event_at),
+          clock_offset = coalesce(excluded.clock_offset, view_progress.clock_offset),
+          delay_us = coalesce(excluded.delay_us, view_progress.delay_us)
         where view_progress.applied_seq < excluded.applied_seq or view_progress.source <> excluded.source
       returning source, applied_seq)
     select pg_notify('serin_applied', source || ' ' || max(applied_seq)) from moved group by source`.execute(db);

@@ -9,6 +9,7 @@ import { createHttpServer } from '../platform/http-server.ts';
 import { createLogger } from '../platform/logger.ts';
 import { createMetrics } from '../platform/metrics.ts';
 import { createShutdown } from '../platform/shutdown.ts';
+import { startFreshnessWatch } from './freshness-watch.ts';
 import { startStreamer } from './streamer.ts';
 import { startTemporalWorkers } from './temporal-workers.ts';
 
@@ -47,6 +48,8 @@ if (config.workerQueues.includes('serin-data')) {
     now: () => Date.now() * 1_000,
   });
   shutdown.onClose('streamer', () => streamer.stop());
+  const watch = startFreshnessWatch({ db: database.db, logger, now: () => Date.now() * 1_000 });
+  shutdown.onClose('freshness watch', () => watch.stop());
   if (config.kafkaSettings !== null) {
     // Kafka's client is loaded where it is used
     const { startKafkaSource } = await import('./kafka-source.ts');

@@ -3,7 +3,7 @@ import type { Pool } from 'pg';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { readBuffer, type StoredBufferedEvent } from '../db/ingest.ts';
 import type { Tables } from '../db/schema.ts';
-import { advanceProgress, trimmedSequences } from '../db/view-progress.ts';
+import { advanceProgress, type BatchClocks, trimmedSequences } from '../db/view-progress.ts';
 import type { CompiledView } from '../features/kernel/compiled-view.ts';
 import { applyToView } from '../features/online/apply-events.ts';
 import type { OnlineStore, ViewCursor } from '../features/online/online-store.ts';
@@ -151,6 +151,7 @@ export function startStreamer({ db, pool, store, logger, registry, now, withhold
       db,
       moved.map((view) => ({ viewId: view.plan.id, source, appliedSeq: fed.get(view)!.appliedSeq })),
       now(),
+      clocksOf(stored, now()),
     );
     done();
     if (moved.length === fed.size) lag.set({ source }, stored.length === BATCH_MAX ? BATCH_MAX : 0);
@@ -189,6 +190,15 @@ export function startStreamer({ db, pool, store, logger, registry, now, withhold
 
 function pause(ms: number): Promise<void> {
   return ms <= 0 ? Promise.resolve() : new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function clocksOf(events: readonly StoredBufferedEvent[], now: number): BatchClocks {
+  const last = events.at(-1)!;
+  return {
+    newestEventAt: events.reduce((newest, { eventAt }) => Math.max(newest, eventAt), -Infinity),
+    clockOffset: last.clockAt - last.receivedAt,
+    delayMicros: Math.max(0, now - events[0]!.receivedAt),
+  };
 }
 
 function pushedEvent({

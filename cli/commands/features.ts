@@ -5,7 +5,7 @@ import type { FeatureField, JsonSchema, ModelSignature } from '../../domain/proj
 import type { PlannedChange, ProjectPlan } from '../../domain/project/plan.ts';
 import { EXIT } from '../exit-codes.ts';
 import { loadProject } from '../load-project.ts';
-import { fields, type Output, print, table } from '../output.ts';
+import { fields, instant, type Output, print, table } from '../output.ts';
 import type { CliContext } from '../run-cli.ts';
 import { type GlobalOptions, openSession } from '../session.ts';
 
@@ -68,6 +68,35 @@ export function register(program: Command, { action }: CliContext): void {
       }),
     );
   features
+    .command('freshness')
+    .option('--project <project>', 'of one project; of all when left out')
+    .description('how old the online views are beside what their SLA allows; ends with 1 when one is too old')
+    .addHelpText('after', '\nExample:\n  serin features freshness --project flights')
+    .action(
+      action<OfProject>(async ({ output, options }) => {
+        const { api } = await openSession(options, 'viewer');
+        const answer = await api.get<{ views: ViewFreshnessAnswer[] }>('features/freshness', {
+          query: { project: options.project },
+        });
+        print(output, answer, ({ views }) =>
+          table(
+            output,
+            ['view', 'SLA s', 'newest event', 'data age s', 'waiting s', 'last delay s', 'breached'],
+            views.map((view) => [
+              view.view,
+              view.slaSeconds,
+              instant(view.newestEventAt),
+              shownSeconds(view.dataAgeSeconds),
+              shownSeconds(view.waitingSeconds),
+              shownSeconds(view.lastDelaySeconds),
+              view.breached.join(', '),
+            ]),
+          ),
+        );
+        return answer.views.some(({ breached }) => breached.length > 0) ? EXIT.failed : EXIT.done;
+      }),
+    );
+  features
     .command('set')
     .argument('<project>')
     .argument('<set>', 'as name@version')
@@ -92,6 +121,20 @@ export function register(program: Command, { action }: CliContext): void {
         );
       }),
     );
+}
+
+interface ViewFreshnessAnswer {
+  readonly view: string;
+  readonly slaSeconds: number;
+  readonly newestEventAt: number | null;
+  readonly dataAgeSeconds: number | null;
+  readonly waitingSeconds: number;
+  readonly lastDelaySeconds: number | null;
+  readonly breached: readonly string[];
+}
+
+function shownSeconds(seconds: number | null): string {
+  return seconds === null ? '' : seconds.toFixed(seconds < 10 ? 2 : 0);
 }
 
 interface FeatureSetAnswer {
