@@ -133,8 +133,8 @@ export function compileFeatureReader(project: ProjectSpec, featureSet: string): 
         const state = isKey ? decode(readers[use.view]!, states[next++] ?? null) : null;
         ofRow[u] = state;
         // a key without a state may have had one: that it is gone is told of the view's fold point
-        const exactFrom = state === null ? foldedAt.get(views[use.view]!.plan.id) : state.foldedAt;
-        if (isKey && exactFrom != null && exactFrom > readAt) readAt = Number(exactFrom);
+        const exactFrom = state === null ? (foldedAt.get(views[use.view]!.plan.id) ?? null) : state.foldedAt;
+        if (isKey && exactFrom !== null && exactFrom > readAt) readAt = Number(exactFrom);
       }
       visit(row, ofRow, readAt);
     }
