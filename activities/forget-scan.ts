@@ -60,7 +60,10 @@ export function createForgetScan({ db, onlineStore }: Pick<Dependencies, 'db' | 
 }
 
 /** By which request fields the key is asked for, per model; an instant may be logged as a number or as a text. */
-export function rolesOfModels({ holders, values }: Pick<Forgetting, 'holders' | 'values'>): { model: string; roles: KeyRoles }[] {
+export function rolesOfModels({
+  holders,
+  values,
+}: Pick<Forgetting, 'holders' | 'values'>): { model: string; roles: KeyRoles }[] {
   const times = holders.entity.keys.map(({ type }) => type === 'ts');
   return [...holders.models].flatMap(([model, keys]) => {
     const roles = { keys, values };

@@ -11,6 +11,7 @@ import {
   markBlobRemoved,
 } from '../db/forget-requests.ts';
 import {
+  blockKey,
   dropRetiredFile,
   type KeyRoles,
   listDatasetDigests,
@@ -22,7 +23,6 @@ import {
   replaceForgottenFile,
   replaceQuarantineFile,
 } from '../db/forget-rows.ts';
-import { blockKey } from '../db/forgotten-keys.ts';
 import { listLogFiles } from '../db/ingest.ts';
 import { listRetiredFiles } from '../db/log-compaction.ts';
 import { SerinError } from '../domain/errors.ts';
@@ -81,9 +81,7 @@ export function createForgettingActivities(dependencies: Dependencies) {
       if (forgetting === null) return;
       const { holders, values } = forgetting;
       for (const { source, keys } of holders.sources) {
-        await db
-          .transaction()
-          .execute((tx) => blockKey(tx, { source, keys, values }, { requestId, at: now() }));
+        await db.transaction().execute((tx) => blockKey(tx, source, { keys, values }, { requestId, at: now() }));
       }
     },
 
@@ -247,9 +245,7 @@ export function createForgettingActivities(dependencies: Dependencies) {
         if (rows === 0) continue;
         found += 1;
         const by = await removeFromLogFile(file, source, { keys, values }, work);
-        await db
-          .transaction()
-          .execute((tx) => replaceForgottenFile(tx, request.id, source.name, { file, by, rows }));
+        await db.transaction().execute((tx) => replaceForgottenFile(tx, request.id, source.name, { file, by, rows }));
       }
       if (found === 0) break;
       if (pass === PASSES_MAX) throw new Error(`files of ${source.name} change faster than rows can be taken out`);
@@ -269,9 +265,7 @@ export function createForgettingActivities(dependencies: Dependencies) {
       const rows = await countInQuarantine({ sha256 }, source, { keys, values }, work);
       if (rows === 0) continue;
       const by = await removeFromQuarantine({ sha256 }, source, { keys, values }, work);
-      await db
-        .transaction()
-        .execute((tx) => replaceQuarantineFile(tx, request.id, source.name, { sha256, by, rows }));
+      await db.transaction().execute((tx) => replaceQuarantineFile(tx, request.id, source.name, { sha256, by, rows }));
     }
   }
 

@@ -23,6 +23,7 @@ const ANYONE = ROLES;
 const MAKERS = ['engineer'] as const;
 const FEEDERS = ['engineer', 'operator'] as const;
 const ROLLOUT_HANDS = ['engineer', 'approver', 'operator'] as const;
+const REMOVERS = ['approver', 'operator'] as const;
 const NOBODY_BUT_ADMINS = ['admin'] as const;
 
 /** Declares who may call a route: `config: may.read`. */
@@ -34,6 +35,8 @@ export const may = {
   feed: { roles: FEEDERS },
   /** Commands: the rollout itself decides which of them may give which. */
   command: { roles: ROLLOUT_HANDS },
+  /** What cannot be undone: an entity leaves every place. */
+  remove: { roles: REMOVERS },
   administer: { roles: NOBODY_BUT_ADMINS },
 } as const satisfies Record<string, { readonly roles: readonly Role[] }>;
 

@@ -12,6 +12,7 @@ import type { Api } from './route-schema.ts';
 import { registerCatalogueRoutes } from './routes/catalogue.ts';
 import { registerDatasetRoutes } from './routes/datasets.ts';
 import { registerDecisionRoutes } from './routes/decisions.ts';
+import { registerEntityRoutes } from './routes/entities.ts';
 import { registerEventRoutes } from './routes/events.ts';
 import { registerFeatureRoutes } from './routes/features.ts';
 import { registerModelRoutes } from './routes/models.ts';
@@ -32,6 +33,7 @@ const ROUTES = [
   registerProjectRoutes,
   registerSourceRoutes,
   registerEventRoutes,
+  registerEntityRoutes,
   registerFeatureRoutes,
   registerCatalogueRoutes,
   registerDatasetRoutes,

@@ -30,6 +30,7 @@ const GROUPS: readonly Group[] = [
     names: ['apply', 'projects', 'ingest', 'batches', 'events', 'materialize', 'dataset'],
     load: () => import('./commands/data.ts'),
   },
+  { names: ['forget'], load: () => import('./commands/forget.ts') },
   { names: ['source'], load: () => import('./commands/sources.ts') },
   { names: ['plan', 'features'], load: () => import('./commands/features.ts') },
   { names: ['train', 'runs', 'gates', 'deliver', 'schedule'], load: () => import('./commands/training.ts') },

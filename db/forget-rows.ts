@@ -7,12 +7,43 @@ import type { BlobRef } from '../domain/blob.ts';
 import { formatTime } from '../domain/features/time-text.ts';
 import type { Db } from './database.ts';
 import { addRemoved, doomBlob } from './forget-requests.ts';
-import { lockSequence } from './ingest.ts';
+import { getForgetSalt, keyDigest } from './forgotten-keys.ts';
+import { lockSequence, takeSequence } from './ingest.ts';
 import type { Redaction } from './schema.ts';
 
 export interface KeyRoles {
   readonly keys: readonly KeyNames[];
   readonly values: readonly (string | number | boolean)[];
+}
+
+/**
+ * From the end of the transaction on, rows with the key are not taken in. Nobody pushes while it lasts, so that what was pushed
+ * before it lies in the buffer. Blocking again changes nothing.
+ */
+export async function blockKey(
+  tx: Db,
+  source: SourceSpec,
+  { keys, values }: KeyRoles,
+  { requestId, at }: { requestId: string; at: number },
+): Promise<void> {
+  await takeSequence(tx, source.name, 0);
+  const salt = await getForgetSalt(tx);
+  for (const names of keys) {
+    const columns = names.map((name) => source.columns.find((column) => column.name === name)!);
+    const row = Object.fromEntries(names.map((name, i) => [name, values[i]!]));
+    await tx
+      .insertInto('forgotten_key')
+      .values({
+        source: source.name,
+        columns: [...names],
+        types: columns.map(({ type }) => type),
+        digest: keyDigest(columns, row, salt),
+        request_id: requestId,
+        forgotten_at: at,
+      })
+      .onConflict((conflict) => conflict.columns(['source', 'columns', 'digest']).doNothing())
+      .execute();
+  }
 }
 
 /** Takes the key's rows out of a source's buffer; a row that may have come from another key leaves its mark, as in the log. */
@@ -168,6 +199,11 @@ export async function redactDataset(
 
 /** All of a project's datasets. */
 export async function listDatasetDigests(db: Db, project: string): Promise<string[]> {
-  const rows = await db.selectFrom('dataset').select('digest').where('project', '=', project).orderBy('digest').execute();
+  const rows = await db
+    .selectFrom('dataset')
+    .select('digest')
+    .where('project', '=', project)
+    .orderBy('digest')
+    .execute();
   return rows.map(({ digest }) => digest);
 }

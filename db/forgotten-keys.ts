@@ -2,9 +2,8 @@
 import { createHash } from 'node:crypto';
 import { createEventIdentity, eventIdOfDigest } from '../domain/features/row-contract.ts';
 import type { Row } from '../domain/project/expression.ts';
-import type { ColumnSpec, SourceSpec } from '../domain/project/spec.ts';
+import type { ColumnSpec } from '../domain/project/spec.ts';
 import type { Db } from './database.ts';
-import { takeSequence } from './ingest.ts';
 
 /** Forgotten keys of a source over one list of columns. */
 export interface ForgottenKeys {
@@ -59,41 +58,4 @@ export async function forgottenRevision(db: Db, source: string): Promise<number>
 
 export function isForgotten(forgotten: readonly ForgottenKeys[], row: Row): boolean {
   return forgotten.some(({ columns, salt, digests }) => digests.has(keyDigest(columns, row, salt)));
-}
-
-export interface Blocking {
-  readonly source: SourceSpec;
-  /** Lists of columns that hold the key. */
-  readonly keys: readonly (readonly string[])[];
-  /** In the order of a list's columns. */
-  readonly values: readonly (string | number | boolean)[];
-}
-
-/**
- * From the end of the transaction on, rows with the key are not taken in. Nobody pushes while it lasts, so that what was pushed
- * before it lies in the buffer. Blocking again changes nothing.
- */
-export async function blockKey(
-  tx: Db,
-  { source, keys, values }: Blocking,
-  { requestId, at }: { requestId: string; at: number },
-): Promise<void> {
-  await takeSequence(tx, source.name, 0);
-  const salt = await getForgetSalt(tx);
-  for (const names of keys) {
-    const columns = names.map((name) => source.columns.find((column) => column.name === name)!);
-    const row = Object.fromEntries(names.map((name, i) => [name, values[i]!]));
-    await tx
-      .insertInto('forgotten_key')
-      .values({
-        source: source.name,
-        columns: [...names],
-        types: columns.map(({ type }) => type),
-        digest: keyDigest(columns, row, salt),
-        request_id: requestId,
-        forgotten_at: at,
-      })
-      .onConflict((conflict) => conflict.columns(['source', 'columns', 'digest']).doNothing())
-      .execute();
-  }
 }

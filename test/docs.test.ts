@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { register as registerAdministration } from '../cli/commands/administration.ts';
 import { register as registerConsistency } from '../cli/commands/consistency.ts';
 import { register as registerData } from '../cli/commands/data.ts';
+import { register as registerForget } from '../cli/commands/forget.ts';
 import { register as registerFeatures } from '../cli/commands/features.ts';
 import { register as registerModels } from '../cli/commands/models.ts';
 import { register as registerPlatform } from '../cli/commands/platform.ts';
@@ -161,6 +162,7 @@ function program(): Command {
     registerPlatform,
     registerData,
     registerFeatures,
+    registerForget,
     registerServe,
     registerSources,
     registerTraining,

@@ -2,8 +2,10 @@
  * Where the keys of an entity lie, by what a project declares: columns of sources and fields of requests. A column that no
  * view, label or spine speaks of is nobody's key as far as Serin knows.
  */
+import { SerinError } from '../errors.ts';
 import type { Expression } from '../project/expression.ts';
 import { type EntitySpec, type ProjectSpec, type SourceSpec, versioned } from '../project/spec.ts';
+import { isTimeFault, readTime } from './time-text.ts';
 
 /** Columns (or fields) that hold the parts of a key, in the order of the parts. */
 export type KeyNames = readonly string[];
@@ -78,6 +80,40 @@ export function keyHoldersOf(versions: readonly ProjectSpec[], name: string): Ke
 /** Whether rows of a source may be corrected to another key: a version that is taken out must leave its mark then. */
 export function mayMove({ revisions, eventId }: SourceSpec, keys: readonly KeyNames[]): boolean {
   return revisions === 'versions' && keys.some((key) => key.some((column) => !eventId.includes(column)));
+}
+
+/**
+ * A key as a person names it: every part by its name. Whole numbers and truth values may be texts, instants are RFC 3339 texts.
+ * @returns instants in µs  @throws INPUT_INVALID naming the part; TIME_… for an instant
+ */
+export function readEntityKey(
+  { name: entity, keys }: EntitySpec,
+  given: Readonly<Record<string, string | number | boolean>>,
+): Record<string, string | number | boolean> {
+  if (keys.length === 0) throw refusal(entity, 'has no key: there is nothing of it to tell apart');
+  const parts = keys.map(({ name }) => name).join(', ');
+  const unknown = Object.keys(given).find((name) => !keys.some((part) => part.name === name));
+  if (unknown !== undefined) throw refusal(entity, `has no key part "${unknown}"; its key is ${parts}`);
+  const key: Record<string, string | number | boolean> = {};
+  for (const { name, type } of keys) {
+    const value = given[name];
+    if (value === undefined) throw refusal(entity, `needs the key part "${name}"; its key is ${parts}`);
+    if (type === 'str' && typeof value === 'string') key[name] = value;
+    else if (type === 'bool' && (value === true || value === 'true')) key[name] = true;
+    else if (type === 'bool' && (value === false || value === 'false')) key[name] = false;
+    else if (type === 'i64' && /^-?[0-9]+$/.test(String(value)) && Number.isSafeInteger(Number(value)))
+      key[name] = Number(value) + 0;
+    else if (type === 'ts' && typeof value === 'string') {
+      const at = readTime(value, null);
+      if (isTimeFault(at)) throw new SerinError(at.fault, `the key part "${name}" is "${value}": ${at.rule}`);
+      key[name] = at;
+    } else throw refusal(entity, `has the key part "${name}" of type ${type}, which ${JSON.stringify(value)} is not`);
+  }
+  return key;
+}
+
+function refusal(entity: string, what: string): SerinError {
+  return new SerinError('INPUT_INVALID', `the entity "${entity}" ${what}`, { fields: { entity } });
 }
 
 /** Lists of names under a name, each list once. */
