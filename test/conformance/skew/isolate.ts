@@ -8,7 +8,7 @@ import { bendView, type Fault } from './faults.ts';
 import { compileViews, feedsOf } from './feeding.ts';
 import type { Found } from './find-fault.ts';
 import { pitCase } from './pit-case.ts';
-import { firstDifference, showAnswer, type ViewAnswer } from './read-log.ts';
+import { firstDifference, sameValue, showAnswer, type ViewAnswer } from './read-log.ts';
 import { bentPath, servingPath } from './read-path.ts';
 import { Serving } from './serving.ts';
 import type { Servers } from './servers.ts';
@@ -17,6 +17,8 @@ import { createWitness } from './witness.ts';
 import { PIT_SCHEMA } from '../pit/case-types.ts';
 import type { World, WorldRow } from './world.ts';
 
+/** Batches in which the rows of a trial arrive, at most. */
+const STEPS = 25;
 /** View versions that no world of a run has. */
 const FIRST_VERSION = 1_000_000;
 
@@ -34,8 +36,8 @@ export async function explainMismatch(found: Found, servers: Servers, fault?: Fa
   const spec = report.project.views[view]!;
   const { rows, repeats, expected } = await isolate(found, servers, fault);
   const sentence = repeats
-    ? `${rows.length} rows show it again, fed one by one:`
-    : `the ${rows.length} rows of its key, fed one by one, do not show it again: it is a matter of what happened around the read (${record.moments.join(', ') || 'nothing special'}):`;
+    ? `${rows.length === 1 ? '1 row shows' : `${rows.length} rows show`} it again:`
+    : `the ${rows.length} rows of its key do not show it again: it is a matter of what happened around the read (${record.moments.join(', ') || 'nothing special'}):`;
   const kase = pitCase({
     project: report.project,
     view: spec,
@@ -49,8 +51,8 @@ export async function explainMismatch(found: Found, servers: Servers, fault?: Fa
   return [
     '',
     `${spec.name}, value ${output}, asked ${record.read.aim} at ${record.readAt} with ${record.knownSeq[view]} rows known, on ${found.kind}:`,
-    `  online             ${showAnswer(record.answers[view]!, output)}`,
-    `  ${judge.padEnd(19)}${showAnswer(offline, output)}`,
+    `  ${'online'.padEnd(22)}${showAnswer(record.answers[view]!, output)}`,
+    `  ${judge.padEnd(22)}${showAnswer(offline, output)}`,
     `  ${sentence}`,
     JSON.stringify({ schema: PIT_SCHEMA, cases: [kase] }),
   ].join('\n');
@@ -60,9 +62,8 @@ export async function isolate(found: Found, servers: Servers, fault?: Fault): Pr
   const { report, mismatch, kind } = found;
   const { record, view } = mismatch;
   const spec = report.project.views[view]!;
-  const known = createWitness(report.project, spec, report.world.rows)
-    .rowsOf(record.read)
-    .filter(({ seq }) => seq <= record.knownSeq[view]!);
+  const isKnown = ({ seq, source }: WorldRow): boolean => source === spec.source && seq <= record.knownSeq[view]!;
+  const ofKey = createWitness(report.project, spec, report.world.rows).rowsOf(record.read).filter(isKnown);
   const url = servers.urls.get(kind)!;
   const open = (): OpenStore => openOnlineStore(url, { name: 'skew-isolated', connections: 2 });
   const writer = open();
@@ -70,16 +71,30 @@ export async function isolate(found: Found, servers: Servers, fault?: Fault): Pr
   const fails = async (rows: readonly WorldRow[]): Promise<boolean> => {
     const world = worldOf(report.world, rows);
     const online = await replayed(skewProject(++version), view, world, writer, open, found, fault);
-    return online !== null && firstDifference(online, answerOf(report.project, view, world.rows, found)) >= 0;
+    return online !== null && differs(online, answerOf(report.project, view, world.rows, found));
   };
+  // where the values differ, a world in which only a status does is another matter
+  const differs = hasOtherValue(record.answers[view]!, mismatch.offline)
+    ? hasOtherValue
+    : (a: ViewAnswer, b: ViewAnswer): boolean => firstDifference(a, b) >= 0;
   try {
-    const repeats = await fails(known);
-    const rows = repeats ? await smallestFailing(known, fails) : known;
+    let [suspects, repeats] = [ofKey, await fails(ofKey)];
+    if (!repeats) {
+      // rows of other keys may be taken for this one's
+      const all = report.world.rows.filter(isKnown);
+      repeats = await fails(all);
+      if (repeats) suspects = all;
+    }
+    const rows = repeats ? await smallestFailing(suspects, fails) : suspects;
     const { rows: renumbered } = worldOf(report.world, rows);
     return { rows: renumbered, repeats, expected: answerOf(report.project, view, renumbered, found) };
   } finally {
     await writer.close();
   }
+}
+
+function hasOtherValue(a: ViewAnswer, b: ViewAnswer): boolean {
+  return a.values.some((value, i) => !sameValue(value, b.values[i]!));
 }
 
 /** The rows as a world of their own: numbered from 1, in the same order. */
@@ -114,7 +129,9 @@ async function replayed(
     ...(reading === undefined ? {} : { wrap: (store) => reading(store, () => world.endAt) }),
   });
   try {
-    for (let rows = 1; rows <= world.rows.length; rows++) await applier.applyTo(rows);
+    const step = Math.ceil(world.rows.length / STEPS);
+    for (let rows = step; rows < world.rows.length; rows += step) await applier.applyTo(rows);
+    await applier.applyTo(world.rows.length);
     const [record] = await serving.read([{ ...read, asOf: readAt }], []);
     return record!.readAt === readAt ? record!.answers[view]! : null;
   } finally {
