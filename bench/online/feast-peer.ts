@@ -63,7 +63,8 @@ export async function openFeast(options: FeastStore, say: (line: string) => void
   const { stdin, stdout } = sdk;
   if (stdin === null || stdout === null) throw new Error('a process without pipes');
   const lines = createInterface({ input: stdout });
-  const ready = (await nextLine(sdk, lines)) as { rowsPerSecond: number } | null;
+  const sdkEnded = once(sdk, 'exit');
+  const ready = (await nextLine(lines, sdkEnded)) as { rowsPerSecond: number } | null;
   if (ready === null) return `Feast's SDK did not start (${await lastLines(join(workDir, 'feast.log'))})`;
 
   const port = await freePort();
@@ -97,7 +98,7 @@ export async function openFeast(options: FeastStore, say: (line: string) => void
     rowsPerSecond: ready.rowsPerSecond,
     async sdk(entities, ms, seed) {
       stdin.write(`${JSON.stringify({ entities, ms, seed })}\n`);
-      const answer = (await nextLine(sdk, lines)) as { latencies: number[] } | null;
+      const answer = (await nextLine(lines, sdkEnded)) as { latencies: number[] } | null;
       if (answer === null) throw new Error(`Feast's SDK ended: ${await lastLines(join(workDir, 'feast.log'))}`);
       return answer.latencies;
     },
@@ -135,8 +136,9 @@ async function lastLines(file: string): Promise<string> {
   return (await readFile(file, 'utf8')).trim().split('\n').slice(-3).join(' ');
 }
 
-async function nextLine(child: ChildProcess, lines: Interface): Promise<unknown> {
-  const [line] = (await Promise.race([once(lines, 'line'), once(child, 'exit').then(() => [null])])) as [string | null];
+/** @param end resolves with the process */
+async function nextLine(lines: Interface, end: Promise<unknown>): Promise<unknown> {
+  const [line] = (await Promise.race([once(lines, 'line'), end.then(() => [null])])) as [string | null];
   return line === null ? null : (JSON.parse(line) as unknown);
 }
 

@@ -16,7 +16,7 @@ import { machine } from '../features/report.ts';
 import { type FeastPeer, openFeast } from './feast-peer.ts';
 import { type ArrivalLine, measureArrivals, measureReads, type ReadLine } from './read-bench.ts';
 import { readingProject } from './reading-project.ts';
-import { printReport, type Report, type WriteLine } from './report.ts';
+import { printReport, type Report, type StreamingLine, type WriteLine } from './report.ts';
 import { fillPostgresByHand, fillRedisByHand, fillSerin } from './stored-data.ts';
 import { measureStreaming, type StreamingResult } from './streaming.ts';
 
@@ -85,14 +85,16 @@ async function measure(redisServer: RunningRedis, postgresServer: RunningPostgre
     }
   }
   const arrivals = sections.has('arrivals') ? await arrivalsOn(redisServer.url) : [];
-  const streaming: (StreamingResult & { readonly store: string })[] = [];
+  const streaming: StreamingLine[] = [];
   if (sections.has('streaming')) {
     for (const [store, onlineStoreUrl] of [
       ['postgres', `${postgresServer.url}_streaming`],
       ['redis', `${redisServer.url}?namespace=streaming`],
     ] as const) {
-      say(`streaming into ${store}`);
-      streaming.push({ store, ...(await streamInto(store, onlineStoreUrl)) });
+      for (const killed of [false, true]) {
+        say(`streaming into ${store}${killed ? ', the streamer killed on the way' : ''}`);
+        streaming.push({ store, killed, ...(await streamInto(store, onlineStoreUrl, killed)) });
+      }
     }
   }
   return { machine: { before, after: machine() }, quick, reads, arrivals, writes, streaming, feastNote };
@@ -185,7 +187,7 @@ async function arrivalsOn(url: string): Promise<ArrivalLine[]> {
   }
 }
 
-async function streamInto(store: string, onlineStoreUrl: string): Promise<StreamingResult> {
+async function streamInto(store: string, onlineStoreUrl: string, killed: boolean): Promise<StreamingResult> {
   const databaseUrl = `${postgres.url}_streaming`;
   const isPostgres = store === 'postgres';
   await recreateDatabase(postgres.url, databaseUrl);
@@ -195,10 +197,10 @@ async function streamInto(store: string, onlineStoreUrl: string): Promise<Stream
     workDir,
     eventsPerSecond: quick ? 500 : 5_000,
     eventsPerRequest: quick ? 10 : 50,
-    seconds: quick ? 3 : 30,
+    seconds: quick ? 3 : killed ? 10 : 30,
     customers: quick ? 500 : 20_000,
     serverPids: isPostgres ? [postgres.pid] : [postgres.pid, redis.pid],
-    killAt: 0.5,
+    killAt: killed ? 0.5 : null,
   });
 }
 
@@ -207,7 +209,7 @@ async function recreateDatabase(adminUrl: string, url: string): Promise<void> {
   const client = new pg.Client({ connectionString: adminUrl });
   await client.connect();
   const name = client.escapeIdentifier(new URL(url).pathname.slice(1));
-  await client.query(`drop database if exists ${name}`);
+  await client.query(`drop database if exists ${name} with (force)`);
   await client.query(`create database ${name}`);
   await client.end();
 }
