@@ -203,7 +203,8 @@ export const CONFIG_SCHEMA = Type.Object({
     minimum: 0,
     maximum: 256,
     env: 'SERIN_DATASET_THREADS',
-    description: 'Key ranges of a dataset replayed at the same time, sharing the DuckDB limits; 0: one for each core but one.',
+    description:
+      'Key ranges of a dataset replayed at the same time, sharing the DuckDB limits; 0: one for each core but one.',
     default: 0,
   }),
 });

@@ -79,7 +79,7 @@ export async function writeLatestAnswers(
       COPY (${answers.join(' UNION ALL ')}) TO ${textSql(task.outputPath)}
       (FORMAT parquet, COMPRESSION snappy, KV_METADATA {chunk: ${textSql(name)}})`);
   } finally {
-    for (const { release } of latest) await release();
+    for (const each of latest) await each.release();
   }
 }
 
