@@ -27,7 +27,13 @@ interface HistoryEvent {
 
 const RECORDINGS: readonly Recording[] = [
   { type: 'ingestSource', label: 'file', where: `ExecutionStatus = 'Completed'` },
-  { type: 'materializeFeatures', label: 'all-views', where: `ExecutionStatus = 'Completed'` },
+  {
+    type: 'materializeFeatures',
+    label: 'all-views',
+    where: `ExecutionStatus = 'Completed' AND WorkflowId STARTS_WITH 'materialize/'`,
+  },
+  // after a file that comes when the views are in use: `serin ingest` of another one
+  { type: 'refreshViews', label: 'late-file', where: `ExecutionStatus = 'Completed'` },
   { type: 'buildDataset', label: 'built', where: `ExecutionStatus = 'Completed'` },
   { type: 'trainModel', label: 'registered', where: `ExecutionStatus = 'Completed' AND Stage = 'registered'` },
   { type: 'trainModel', label: 'gated', where: `ExecutionStatus = 'Completed' AND Stage = 'gated'` },
@@ -37,6 +43,7 @@ const RECORDINGS: readonly Recording[] = [
   // a monitor has no end: what it did so far is as good
   { type: 'monitorModel', label: 'under-way', where: `ExecutionStatus IN ('Running', 'ContinuedAsNew', 'Terminated')` },
   { type: 'checkConsistency', label: 'checked', where: `ExecutionStatus = 'Completed'` },
+  { type: 'forgetEntity', label: 'forgotten', where: `ExecutionStatus = 'Completed'` },
   { type: 'modelLifecycle', label: 'promoted', where: `ExecutionStatus = 'Completed' AND Decision = 'promoted'` },
 ];
 
