@@ -192,7 +192,7 @@ test('a worker that is killed in the middle of a build is followed by another, w
       const { raw } = await handle.describe();
       const fill = raw.pendingActivities?.find(({ activityType }) => activityType?.name === 'fillShadow');
       const details = fill?.heartbeatDetails?.payloads?.[0]?.data;
-      if (details == null) return undefined;
+      if (details === null || details === undefined) return undefined;
       const { parts, keys } = JSON.parse(Buffer.from(details).toString()) as { parts: number; keys: number };
       return parts >= 2 ? { parts, keys } : undefined;
     },
@@ -240,8 +240,8 @@ test('a shadow with a key that is not as the log has it is found, dropped and al
       return filled;
     },
   });
-  const before = await readAll();
   await push(3);
+  const before = await readAll();
   const failed = await materialize({ views: [view] });
   await expect(within('the build fails', failed.result(), LONG_MS)).rejects.toThrow('Workflow execution failed');
   expect(await readAll()).toEqual(before);
