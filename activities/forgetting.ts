@@ -23,7 +23,7 @@ import {
   replaceForgottenFile,
   replaceQuarantineFile,
 } from '../db/forget-rows.ts';
-import { listLogFiles } from '../db/ingest.ts';
+import { listLogFiles, takeSequence } from '../db/ingest.ts';
 import { listRetiredFiles } from '../db/log-compaction.ts';
 import { SerinError } from '../domain/errors.ts';
 import { type Counts, FORGET_PLACES, type ForgetReport } from '../domain/features/forget-report.ts';
@@ -63,8 +63,8 @@ interface ForgetInput {
 
 /** What follows the last of the log's files may have come meanwhile; compactions are seldom. */
 const PASSES_MAX = 20;
-/** Nothing is folded: instants are of 1684…2255. */
-const BEFORE_ALL = Number.MIN_SAFE_INTEGER;
+/** Earlier than any event; the least number itself says that nothing is folded. */
+const BEFORE_ALL = Number.MIN_SAFE_INTEGER + 1;
 
 /**
  * Removes an entity, place by place. Every step takes away what it finds and finds nothing when it is run again; what it took is
@@ -109,6 +109,7 @@ export function createForgettingActivities(dependencies: Dependencies) {
           }
         });
         await removeDoomed(requestId);
+        await overtakeBuilds(forgetting);
       });
     },
 
@@ -285,6 +286,16 @@ export function createForgettingActivities(dependencies: Dependencies) {
       was: manifest.file.sha256,
     };
     await db.transaction().execute((tx) => redactDataset(tx, digest, redaction, { from, rows }));
+  }
+
+  /**
+   * A build of a view that read the log before its rows went must not take the place of one that is made now. It counts as the
+   * older one by the number up to which it was built: one number is left unused, and builds from now on reach it.
+   */
+  async function overtakeBuilds({ request, holders }: Forgetting): Promise<void> {
+    const { removed } = await getForgetRequest(db, request.id);
+    if (Object.values(removed).every((rows) => rows === 0)) return;
+    for (const { source } of holders.sources) await db.transaction().execute((tx) => takeSequence(tx, source.name, 1));
   }
 
   /** A blob that is gone already is removed again: what counts is that none is left. */
