@@ -1,4 +1,4 @@
-import { ApplicationFailure, executeChild, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import { ApplicationFailure, executeChild, setCurrentDetails } from '@temporalio/workflow';
 import { type Counts, FORGET_PLACES, type ForgetReport } from '../domain/features/forget-report.ts';
 import { control, data } from './activity-proxies.ts';
 import { materializeFeatures } from './materialize-features.ts';
@@ -36,7 +36,7 @@ async function rebuild(requestId: string, round: number): Promise<void> {
   for (const { view, foldAt } of views) {
     setCurrentDetails(`Building **${view}** anew for request **${requestId}**`);
     await executeChild(materializeFeatures, {
-      workflowId: `${workflowInfo().workflowId}/rebuild/${round}/${view}`,
+      workflowId: `forget/${requestId}/rebuild/${round}/${view}`,
       args: [{ project, views: [view], foldAt }],
     });
   }
