@@ -5,11 +5,10 @@ import { listStaleViews } from '../db/shadows.ts';
 import { SerinError } from '../domain/errors.ts';
 import { versioned } from '../domain/project/spec.ts';
 import type { Micros } from '../domain/time.ts';
-import type { FillProgress } from '../features/online/shadow.ts';
-import type { FillPlan, ShadowBuild } from '../workflows/messages.ts';
+import type { FilledShadow, FillPlan, ShadowBuild, ShadowVerdict } from '../workflows/messages.ts';
 import type { Dependencies } from './dependencies.ts';
 import { withHeartbeat } from './heartbeat.ts';
-import { createMaterialization, type SwappedShadow } from './materialization.ts';
+import { createMaterialization, type FillReport } from './materialization.ts';
 
 export function createFeatureActivities(dependencies: Dependencies) {
   const { db, onlineStore: store } = dependencies;
@@ -64,20 +63,19 @@ export function createFeatureActivities(dependencies: Dependencies) {
     },
 
     /** A retry goes on at the part that the last heartbeat says. */
-    async fillShadow(input: ShadowBuild & FillPlan): Promise<{ keys: number; events: number }> {
-      const details = activityInfo().heartbeatDetails as FillProgress | undefined;
-      return withHeartbeat(async (beating) => {
-        if (details !== undefined) beating.progress(details);
-        const { keys, events } = await materialization.fill(input, beating, details);
-        return { keys, events };
+    async fillShadow(input: ShadowBuild & FillPlan): Promise<FilledShadow> {
+      const last = (activityInfo().heartbeatDetails ?? null) as FillReport | null;
+      return withHeartbeat((beating) => {
+        if (last !== null) beating.progress(last);
+        return materialization.fill(input, beating, last);
       });
     },
 
-    async checkShadow(input: ShadowBuild & { readonly keys: number }): Promise<{ checked: number }> {
+    async checkShadow(input: ShadowBuild & FilledShadow): Promise<{ checked: number; verdict: ShadowVerdict }> {
       return withHeartbeat((beating) => materialization.check(input, beating));
     },
 
-    async swapShadow(input: ShadowBuild): Promise<SwappedShadow> {
+    async swapShadow(input: ShadowBuild & FilledShadow): Promise<{ verdict: ShadowVerdict }> {
       return withHeartbeat((beating) => materialization.swap(input, beating));
     },
 

@@ -3,9 +3,11 @@ import { getLastSequence, listLogFiles, readBuffer } from '../db/ingest.ts';
 import { raiseAlert, resolveAlert } from '../db/monitors.ts';
 import { getProject } from '../db/projects.ts';
 import {
+  forgetGeneration,
   getExchangeRevision,
   holdBuffer,
   listAbandonedShadows,
+  type Placed,
   placeBuild,
   setExchangeRevision,
   touchShadow,
@@ -22,7 +24,7 @@ import { shadowIdOf } from '../features/online/online-store.ts';
 import type { PushedEvent } from '../features/online/pushed-event.ts';
 import { catchUpShadow, type FillProgress, fillShadow } from '../features/online/shadow.ts';
 import { checkShadow, type ShadowDifference } from '../features/reader/shadow-check.ts';
-import type { FillPlan, ShadowBuild } from '../workflows/messages.ts';
+import type { FillPlan, FilledShadow, ShadowBuild, ShadowVerdict } from '../workflows/messages.ts';
 import { type Dependencies, duckdbSettings } from './dependencies.ts';
 import type { Beating } from './heartbeat.ts';
 
@@ -39,16 +41,16 @@ const CATCH_UP_BATCH = 2_000;
 const EXCHANGES_MAX = 1_000;
 /** A shadow that nobody has worked on for so long has lost its workflow. */
 const ABANDONED_AFTER = 24 * MICROS_PER_HOUR;
-const NOTHING_FILLED: FillProgress = { parts: 0, keys: 0, events: 0 };
+
+/** What a heartbeat says of a build, and the next attempt goes on from. */
+export interface FillReport extends FillProgress {
+  /** `forgetGeneration` when the first part was begun. */
+  readonly generation: number;
+}
 
 interface Definition {
   readonly view: CompiledView;
   readonly definition: { readonly view: FeatureViewSpec; readonly source: SourceSpec };
-}
-
-export interface SwappedShadow {
-  /** The last event in the view when it took its place; null: a view of more of the log has been put there meanwhile. */
-  readonly appliedSeq: number | null;
 }
 
 export function createMaterialization({
@@ -83,10 +85,11 @@ export function createMaterialization({
   async function fill(
     build: ShadowBuild & FillPlan,
     { signal, progress }: Beating,
-    done: FillProgress = NOTHING_FILLED,
-  ): Promise<FillProgress & { readonly foldAt: Micros }> {
+    done: FillReport | null = null,
+  ): Promise<FilledShadow> {
     const { shadowId, upToSeq, keysPerSecond = null } = build;
     const each = await definitionOf(build.project, build.view);
+    const generation = done?.generation ?? (await forgetGeneration(db, each.definition.source.name));
     const logFiles = await listLogFiles(db, each.definition.source.name);
     const rows = logFiles.reduce((sum, file) => sum + file.rows, 0);
     const parts = build.parts ?? Math.min(PARTS_MAX, Math.max(1, Math.ceil(rows / EVENTS_PER_PART)));
@@ -102,17 +105,17 @@ export function createMaterialization({
         store,
         shadowId,
         parts,
-        from: done,
+        from: done ?? { parts: 0, keys: 0, events: 0 },
         signal,
         ...(keysPerSecond === null ? {} : { entriesMax: Math.min(CHUNK_ENTRIES, Math.ceil(keysPerSecond / 4)) }),
         onWritten: (keys) => pace.after(keys),
         async onPart(reached) {
-          progress(reached);
+          progress({ ...reached, generation } satisfies FillReport);
           await touchShadow(db, shadowId, now());
         },
       }),
     );
-    return { ...filled, foldAt: build.foldAt };
+    return { keys: filled.keys, events: filled.events, generation };
   }
 
   /**
@@ -120,10 +123,10 @@ export function createMaterialization({
    * @throws MATERIALIZATION_MISMATCH, with an alert raised, when one value is not that of the log
    */
   async function check(
-    build: ShadowBuild & { readonly keys: number },
+    build: ShadowBuild & FilledShadow,
     { signal }: Beating,
-  ): Promise<{ checked: number }> {
-    const { shadowId, upToSeq, foldAt, keys } = build;
+  ): Promise<{ checked: number; verdict: ShadowVerdict }> {
+    const { shadowId, upToSeq, foldAt, keys, generation } = build;
     const { view, definition } = await definitionOf(build.project, build.view);
     const logFiles = await listLogFiles(db, definition.source.name);
     const { keys: checked, differences } = await withDuckDb((duckdb) =>
@@ -148,8 +151,9 @@ export function createMaterialization({
     const [first] = differences;
     if (first === undefined) {
       await resolveAlert(db, { ...subject, at: now() });
-      return { checked };
+      return { checked, verdict: 'good' };
     }
+    if ((await forgetGeneration(db, definition.source.name)) !== generation) return { checked, verdict: 'outdated' };
     const sentence = sentenceOf(view.plan.id, first, differences.length, checked);
     await raiseAlert(db, {
       ...subject,
@@ -167,8 +171,11 @@ export function createMaterialization({
    * Feeds the shadow what was pushed meanwhile and puts it in the view's place, once, however often it is asked to: what
    * lies under the shadow's name afterwards is what the view had.
    */
-  async function swap(build: ShadowBuild, { signal, progress }: Beating): Promise<SwappedShadow> {
-    const { shadowId, upToSeq } = build;
+  async function swap(
+    build: ShadowBuild & Pick<FilledShadow, 'generation'>,
+    { signal, progress }: Beating,
+  ): Promise<{ verdict: ShadowVerdict }> {
+    const { shadowId, upToSeq, generation } = build;
     const { view, definition } = await definitionOf(build.project, build.view);
     const { id: viewId, source } = view.plan;
     const newestEventAt = newestOf(await listLogFiles(db, definition.source.name), upToSeq);
@@ -176,10 +183,8 @@ export function createMaterialization({
     const standing = await getExchangeRevision(db, shadowId);
     if (standing !== null && standing !== (await shadowRevision())) {
       // an earlier attempt has put it in place and died before it could say so
-      const appliedSeq = (await store.cursors([viewId])).get(viewId)?.appliedSeq ?? upToSeq;
-      const built = { viewId, source, appliedSeq: upToSeq, builtSeq: upToSeq, newestEventAt };
-      const placed = await placeBuild(db, built, now, () => Promise.resolve(true));
-      return { appliedSeq: placed === 'superseded' ? null : appliedSeq };
+      const built = { viewId, source, appliedSeq: upToSeq, builtSeq: upToSeq, generation, newestEventAt };
+      return { verdict: verdictOf(await placeBuild(db, built, now, () => Promise.resolve(true))) };
     }
     let intended = standing;
     for (let exchange = 0; exchange < EXCHANGES_MAX; exchange++) {
@@ -193,13 +198,13 @@ export function createMaterialization({
       progress({ appliedSeq });
       const revision = await shadowRevision();
       await setExchangeRevision(db, shadowId, { from: intended, to: revision });
-      const built = { viewId, source, appliedSeq, builtSeq: upToSeq, newestEventAt };
+      const built = { viewId, source, appliedSeq, builtSeq: upToSeq, generation, newestEventAt };
       const placed = await placeBuild(db, built, now, () =>
         store.exchange(viewId, shadowId, { notBehind: true, otherRevision: revision }),
       );
-      if (placed === 'placed') return { appliedSeq };
+      if (placed === 'placed') return { verdict: 'good' };
       await setExchangeRevision(db, shadowId, { from: revision, to: null });
-      if (placed === 'superseded') return { appliedSeq: null };
+      if (placed !== 'refused') return { verdict: verdictOf(placed) };
       intended = null;
     }
     throw new SerinError(
@@ -283,6 +288,11 @@ class Pace {
     });
     this.#signal.throwIfAborted();
   }
+}
+
+/** A view of more of the log has been put in place meanwhile: that is as good. */
+function verdictOf(placed: Placed): ShadowVerdict {
+  return placed === 'outdated' ? 'outdated' : 'good';
 }
 
 function newestOf(files: readonly LogFile[], upToSeq: number): Micros | null {

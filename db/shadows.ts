@@ -60,21 +60,35 @@ export async function setExchangeRevision(
     .execute();
 }
 
+/**
+ * Grows when a key is blocked and when files are written anew without one: what was built from the log under another number
+ * may hold rows of an entity that was forgotten.
+ */
+export async function forgetGeneration(db: Db, source: string): Promise<number> {
+  const { rows } = await sql<{ generation: number }>`
+    select (select count(*) from forgotten_key where source = ${source})
+      + (select count(*) from forgotten_blob) as generation`.execute(db);
+  return Number(rows[0]!.generation);
+}
+
 export interface BuiltView {
   readonly viewId: string;
   readonly source: string;
   readonly appliedSeq: number;
   /** Up to here it is made of the log, files included. */
   readonly builtSeq: number;
+  /** `forgetGeneration` before the log was read. */
+  readonly generation: number;
   /** Of all that was built in; null: of nothing. */
   readonly newestEventAt: number | null;
 }
 
-export type Placed = 'placed' | 'refused' | 'superseded';
+export type Placed = 'placed' | 'refused' | 'superseded' | 'outdated';
 
 /**
  * Runs `exchange` while nobody else puts a build of the view in place, and then says what the view is made of.
- * @returns 'superseded', with nothing done, when the view in place was built from more of the log
+ * @returns with nothing done 'superseded' when the view in place was built from more of the log, 'outdated' when an entity
+ * was forgotten since the log was read
  */
 export async function placeBuild(
   db: Kysely<Tables>,
@@ -82,7 +96,7 @@ export async function placeBuild(
   now: () => number,
   exchange: () => Promise<boolean>,
 ): Promise<Placed> {
-  const { viewId, source, appliedSeq, builtSeq, newestEventAt } = built;
+  const { viewId, source, appliedSeq, builtSeq, generation, newestEventAt } = built;
   return db.transaction().execute(async (tx) => {
     await tx
       .insertInto('view_progress')
@@ -96,6 +110,7 @@ export async function placeBuild(
       .forUpdate()
       .executeTakeFirstOrThrow();
     if (standing.built_seq !== null && standing.built_seq > builtSeq) return 'superseded';
+    if ((await forgetGeneration(tx, source)) !== generation) return 'outdated';
     if (!(await exchange())) return 'refused';
     const at = now();
     await tx

@@ -62,6 +62,7 @@ export const ERRORS = {
   INFERENCE_FAILED: { status: 500, retryable: false, title: 'The model could not be run on this input' },
   OVERLOADED: { status: 503, retryable: true, title: 'The queue is full' },
   MATERIALIZATION_MISMATCH: { status: 409, retryable: false, title: 'The view that was built is not that of the log' },
+  MATERIALIZATION_OUTDATED: { status: 409, retryable: true, title: 'Entities were forgotten while the view was built' },
   MATERIALIZATION_GAP: { status: 409, retryable: false, title: 'Events that the build needs have left the buffer' },
   ONLINE_STORE_UNAVAILABLE: { status: 503, retryable: true, title: 'The online store does not answer' },
   // the platform

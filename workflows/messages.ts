@@ -88,6 +88,16 @@ export interface ShadowBuild {
   readonly foldAt: Micros;
 }
 
+export interface FilledShadow {
+  readonly keys: number;
+  readonly events: number;
+  /** Of the removals of entities, when the log was read. */
+  readonly generation: number;
+}
+
+/** 'outdated': an entity was forgotten since the log was read; the view is built again. */
+export type ShadowVerdict = 'good' | 'outdated';
+
 export type FillPlan = Pick<MaterializeFeaturesInput, 'keysPerSecond' | 'parts'>;
 
 // ---- refreshViews -------------------------------------------------------------------------------------------------------

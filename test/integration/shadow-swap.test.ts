@@ -7,7 +7,7 @@ import type { Dependencies } from '../../activities/dependencies.ts';
 import type { Beating } from '../../activities/heartbeat.ts';
 import { createIngestion } from '../../activities/ingest-batch.ts';
 import { createLogUpkeep } from '../../activities/log-upkeep.ts';
-import { createMaterialization } from '../../activities/materialization.ts';
+import { createMaterialization, type FillReport } from '../../activities/materialization.ts';
 import { loadProject } from '../../cli/load-project.ts';
 import { applyProject } from '../../db/apply-project.ts';
 import { connectDatabase, type Database } from '../../db/database.ts';
@@ -112,8 +112,8 @@ async function flush(): Promise<number> {
 async function filled(materialization = createMaterialization(dependencies)) {
   const { shadowId } = await materialization.open({ project: spec.name, view: VIEW, label: `run-${(labels += 1)}` });
   const build = { project: spec.name, view: VIEW, shadowId, upToSeq: await flush(), foldAt: T0 };
-  const { keys } = await materialization.fill({ ...build, parts: 3 }, BEATING);
-  return { materialization, build, keys };
+  const done = await materialization.fill({ ...build, parts: 3 }, BEATING);
+  return { materialization, build: { ...build, ...done }, keys: done.keys };
 }
 
 async function contents(viewId: string): Promise<Record<string, string>> {
@@ -168,8 +168,8 @@ test('a swap that is asked for again, after the first died before it could say s
   expect(await builtSeq()).toBe(20);
 
   const { materialization } = first;
-  expect(await materialization.swap(build, BEATING)).toEqual({ appliedSeq: 40 });
-  expect(await materialization.swap(build, BEATING)).toEqual({ appliedSeq: 40 });
+  expect(await materialization.swap(build, BEATING)).toEqual({ verdict: 'good' });
+  expect(await materialization.swap(build, BEATING)).toEqual({ verdict: 'good' });
   expect([await contents(VIEW), await contents(build.shadowId)]).toEqual([fresh, old]);
   expect(await builtSeq()).toBe(40);
   await materialization.drop(build, BEATING);
@@ -190,7 +190,8 @@ test('what is pushed while a view is built waits in the buffer for the shadow, a
   await flush();
   await trimBuffer(database.db, 'flights');
   expect(await appliedSeq()).toBe(25);
-  expect(await materialization.swap(build, BEATING)).toEqual({ appliedSeq: 25 });
+  expect(await materialization.swap(build, BEATING)).toEqual({ verdict: 'good' });
+  expect(await appliedSeq()).toBe(25);
   const swapped = await contents(VIEW);
   expect(swapped).toEqual(await contents(build.shadowId));
   await materialization.drop(build, BEATING);
@@ -203,9 +204,9 @@ test('a build of less of the log does not take the place of one of more', async 
   const older = await filled();
   await ingestFile(10);
   const newer = await filled();
-  expect(await newer.materialization.swap(newer.build, BEATING)).toEqual({ appliedSeq: 20 });
+  expect(await newer.materialization.swap(newer.build, BEATING)).toEqual({ verdict: 'good' });
   const standing = await contents(VIEW);
-  expect(await older.materialization.swap(older.build, BEATING)).toEqual({ appliedSeq: null });
+  expect(await older.materialization.swap(older.build, BEATING)).toEqual({ verdict: 'good' });
   expect(await contents(VIEW)).toEqual(standing);
   await older.materialization.drop(older.build, BEATING);
   expect(await contents(VIEW)).toEqual(standing);
@@ -217,12 +218,12 @@ test('a build that is filled again from a part has the rows of one that was fill
   const { materialization } = whole;
   const { shadowId } = await materialization.open({ project: spec.name, view: VIEW, label: `run-${(labels += 1)}` });
   const build = { ...whole.build, shadowId, parts: 3 };
-  const reports: { parts: number; keys: number; events: number }[] = [];
+  const reports: FillReport[] = [];
   const stop = new AbortController();
   const dies = {
     signal: stop.signal,
     progress: (report: unknown) => {
-      reports.push(report as (typeof reports)[number]);
+      reports.push(report as FillReport);
       if (reports.length === 2) stop.abort(new Error('killed'));
     },
   };
@@ -230,6 +231,20 @@ test('a build that is filled again from a part has the rows of one that was fill
   const { keys } = await materialization.fill(build, BEATING, reports[1]);
   expect(keys).toBe(whole.keys);
   expect(await contents(shadowId)).toEqual(await contents(whole.build.shadowId));
+});
+
+test('a build from before an entity was forgotten does not take the place of the view', async () => {
+  await ingestFile(10);
+  const { materialization, build } = await filled();
+  await database.pool.query(
+    `insert into forgotten_key (source, columns, types, digest, request_id, forgotten_at)
+     values ('flights', '{origin}', '{str}', 'd', 'r', 1)`,
+  );
+  expect(await materialization.swap(build, BEATING)).toEqual({ verdict: 'outdated' });
+  expect(await appliedSeq()).toBeUndefined();
+  const again = await filled();
+  expect(await again.materialization.swap(again.build, BEATING)).toEqual({ verdict: 'good' });
+  expect(await appliedSeq()).toBe(10);
 });
 
 test('views in use are stale when a file came since their build, and only then', async () => {

@@ -42,9 +42,9 @@ export function fakeActivities(overrides: Partial<Activities> = {}, onCall?: (ca
     getLastSequence: () => Promise.resolve({ lastSeq: 0 }),
     listStaleViews: () => Promise.resolve({ project: 'flights', views: [] }),
     openShadow: ({ view, label }) => Promise.resolve({ shadowId: `${view}~${label}` }),
-    fillShadow: ({ upToSeq }) => Promise.resolve({ keys: 1, events: upToSeq }),
-    checkShadow: ({ keys }) => Promise.resolve({ checked: keys }),
-    swapShadow: ({ upToSeq }) => Promise.resolve({ appliedSeq: upToSeq }),
+    fillShadow: ({ upToSeq }) => Promise.resolve({ keys: 1, events: upToSeq, generation: 0 }),
+    checkShadow: ({ keys }) => Promise.resolve({ checked: keys, verdict: 'good' }),
+    swapShadow: () => Promise.resolve({ verdict: 'good' }),
     dropShadow: done,
     buildDataset: () =>
       Promise.resolve({ digest: 'sha256-of-the-dataset', rows: 10, trainRows: 7, testRows: 3, leakageFindings: 0 }),

@@ -347,6 +347,23 @@ test('a view that is not what the log gives is not put in place, and its shadow 
   expect(names(fake)).not.toContain('swapShadow');
 });
 
+test('a view that was built while an entity was forgotten is built again', async () => {
+  const verdicts = ['outdated', 'good'] as const;
+  let swaps = 0;
+  const { handle, fake } = await start(
+    'materializeFeatures',
+    { project: 'flights', foldAt: 5 },
+    {
+      listViews: () => Promise.resolve([{ view: 'a@1', source: 's' }]),
+      swapShadow: () => Promise.resolve({ verdict: verdicts[swaps++]! }),
+    },
+  );
+  expect((await result(handle)).views).toHaveLength(1);
+  const shadows = fake.of('swapShadow').map(({ shadowId }) => shadowId);
+  expect(new Set(shadows).size).toBe(2);
+  expect(fake.of('dropShadow').map(({ shadowId }) => shadowId)).toEqual(shadows);
+});
+
 test('a file whose rows are in views in use has them built again by a workflow of its own, one for many files', async () => {
   let building: (() => void) | undefined;
   const held = new Promise<void>((resolve) => (building = resolve));
@@ -366,7 +383,7 @@ test('a file whose rows are in views in use has them built again by a workflow o
     listViews: () => Promise.resolve([{ view: 'a@1', source: 'trips' }]),
     async fillShadow() {
       await held;
-      return { keys: 1, events: 1 };
+      return { keys: 1, events: 1, generation: 0 };
     },
   };
   const file = { kind: 'file', path: '/data/late.csv', format: 'csv' } as const;
