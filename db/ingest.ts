@@ -153,14 +153,15 @@ export async function listLogFiles(db: Db, source: string): Promise<LogFile[]> {
 /**
  * Appends pushed events. One whose key was forgotten is left out, and so is one that is in the log or in the buffer already (a retried push changes nothing, however
  * long ago the first one was): the log is asked by its index, the buffer by a constraint, and nothing moves from one to the
- * other meanwhile. Returns the last sequence number and how many events were new.
+ * other meanwhile. Returns the last sequence number, and how many events were new and
+ * their version ids.
  */
 export async function bufferEvents(
   tx: Db,
   source: string,
   events: readonly BufferedEvent[],
   index: EventIndex,
-): Promise<{ lastSeq: number; added: number }> {
+): Promise<{ lastSeq: number; added: number; versions: readonly string[] }> {
   // most of the log is asked before the source's other pushes are held up
   const files = await listIndexFiles(tx, source);
   const fresh = await notIn(index, files, events);
@@ -171,8 +172,8 @@ export async function bufferEvents(
   const forgotten = await listForgottenKeys(tx, source);
   const known = await notIn(index, since, fresh);
   const kept = forgotten.length === 0 ? known : known.filter(({ row }) => !isForgotten(forgotten, row));
-  const added = await insertEvents(tx, source, first, kept);
-  return { lastSeq: first + fresh.length - 1, added };
+  const versions = await insertEvents(tx, source, first, kept);
+  return { lastSeq: first + fresh.length - 1, added: versions.length, versions };
 }
 
 async function notIn(
@@ -188,8 +189,13 @@ async function notIn(
   return stored.size === 0 ? events : events.filter(({ versionId }) => !stored.has(versionId));
 }
 
-async function insertEvents(tx: Db, source: string, first: number, events: readonly BufferedEvent[]): Promise<number> {
-  if (events.length === 0) return 0;
+async function insertEvents(
+  tx: Db,
+  source: string,
+  first: number,
+  events: readonly BufferedEvent[],
+): Promise<string[]> {
+  if (events.length === 0) return [];
   const result = await sql<{ seq: number }>`
     insert into event_buffer (source, seq, event_id, version_id, op, event_at, available_at, clock_at, row)
     select ${source}, ${first} + e.ordinal - 1, e.event_id, e.version_id, e.op, e.event_at, e.available_at, e.clock_at, e.row
@@ -202,7 +208,7 @@ async function insertEvents(tx: Db, source: string, first: number, events: reado
     on conflict (source, version_id) do nothing
     returning seq`.execute(tx);
   await sql`select pg_notify('serin_events', ${source})`.execute(tx);
-  return result.rows.length;
+  return result.rows.map(({ seq }) => events[seq - first]!.versionId);
 }
 
 export interface StoredBufferedEvent extends BufferedEvent {

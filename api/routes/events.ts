@@ -1,10 +1,11 @@
 import { Type } from 'typebox';
-import { type BufferedEvent, bufferEvents, getLastSequence, getNewestBuffered } from '../../db/ingest.ts';
+import { type BufferedEvent, getLastSequence, getNewestBuffered } from '../../db/ingest.ts';
 import { createSourceContracts } from '../../db/source-contracts.ts';
 import type { RowReason } from '../../domain/features/row-contract.ts';
 import { openEventIndex } from '../../platform/event-index.ts';
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
+import { createEventIntake } from '../event-intake.ts';
 import { answers, type Api, Body, Instant, Maybe, Name, readInstant } from '../route-schema.ts';
 
 const EVENTS_MAX = 5_000;
@@ -25,6 +26,7 @@ const Refused = Type.Object({
 export function registerEventRoutes(api: Api, { db, blobs, applied, closing, now }: ApiContext): void {
   const contractOf = createSourceContracts(db);
   const index = openEventIndex(blobs);
+  const intake = createEventIntake(db, index);
   closing.addEventListener('abort', () => index.close(), { once: true });
 
   api.post(
@@ -72,7 +74,7 @@ export function registerEventRoutes(api: Api, { db, blobs, applied, closing, now
               }),
             },
           },
-          ['SOURCE_NOT_FOUND', 'TIME_NO_ZONE', 'TIME_INVALID', 'TIME_PRECISION'],
+          ['SOURCE_NOT_FOUND', 'TIME_NO_ZONE', 'TIME_INVALID', 'TIME_PRECISION', 'OVERLOADED'],
         ),
       },
     },
@@ -87,7 +89,7 @@ export function registerEventRoutes(api: Api, { db, blobs, applied, closing, now
         else rejected.push({ index: at, reasons: admission.reasons });
       }
       if (good.length === 0) return { accepted: 0, added: 0, rejected, lastSeq: await getLastSequence(db, source) };
-      const { lastSeq, added } = await db.transaction().execute((tx) => bufferEvents(tx, source, good, index));
+      const { lastSeq, added } = await intake.push(source, good);
       const answer = { accepted: good.length, added, rejected, lastSeq };
       if (query.wait === undefined) return answer;
       // numbers of events that were buffered before are left unused: the newest one that stands is what views can reach

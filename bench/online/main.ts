@@ -160,6 +160,7 @@ function feastStore(name: 'redis' | 'postgres', url: string): Record<string, str
     db_schema: 'feast',
     user: username,
     password,
+    sslmode: 'disable',
   };
 }
 
