@@ -29,7 +29,7 @@ import { type Dependencies, duckdbSettings } from './dependencies.ts';
 import type { Beating } from './heartbeat.ts';
 
 /** The monitor that a failed check of a build is raised under; its subject is the view. */
-export const MATERIALIZATION_MONITOR = 'feature-materialization';
+const MATERIALIZATION_MONITOR = 'feature-materialization';
 const RUNBOOK = 'docs/runbooks/feature-skew.md';
 /** A part is sorted and built in one piece: about so many events. */
 const EVENTS_PER_PART = 2_000_000;

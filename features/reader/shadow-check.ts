@@ -35,7 +35,7 @@ export interface ShadowCheck {
   readonly differences: readonly ShadowDifference[];
 }
 
-export const DIFFERENCES_MAX = 20;
+const DIFFERENCES_MAX = 20;
 const BATCH = 500;
 /** Before all that can have happened, so that nothing is folded and nothing out of reach. */
 const BEGINNING = Number.MIN_SAFE_INTEGER + 1;

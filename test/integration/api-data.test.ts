@@ -252,3 +252,32 @@ function prediction(predictionId: string, score: number) {
 function outcome(predictionId: string, value: number) {
   return { predictionId, value, observedAt: '2001-06-01T12:00:00Z' };
 }
+
+test('how fresh the views in use are is told on two clocks, and a build may be slowed down', async () => {
+  const { db } = api.database;
+  await db
+    .insertInto('view_progress')
+    .values({
+      view_id: 'origin_delays@1',
+      source: 'flights',
+      applied_seq: 1_000_000,
+      updated_at: NOW,
+      newest_event_at: NOW - 2_000_000,
+    })
+    .execute();
+  const fresh = await engineer.get('/v1/features/freshness?project=flights');
+  expect(fresh).toMatchObject({
+    status: 200,
+    body: { views: [{ view: 'origin_delays@1', dataAgeSeconds: 2, waitingSeconds: 0, breached: [] }] },
+  });
+  expect((await engineer.get('/v1/features/freshness?project=nothing')).body.code).toBe('PROJECT_NOT_FOUND');
+  await db.deleteFrom('view_progress').execute();
+
+  const build = { project: 'flights', views: ['origin_delays@1'], foldAt: 5, keysPerSecond: 100 };
+  expect(await engineer.send('POST', '/v1/features/materializations', build)).toMatchObject({ status: 202 });
+  expect(api.workflows.started.at(-1)?.input).toEqual(build);
+  expect(await engineer.send('POST', '/v1/features/materializations', { ...build, keysPerSecond: 0 })).toMatchObject({
+    status: 400,
+    body: { code: 'INPUT_INVALID', violations: [{ field: 'body/keysPerSecond', rule: 'must be >= 1' }] },
+  });
+});

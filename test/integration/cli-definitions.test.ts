@@ -139,3 +139,18 @@ test('a feature set is listed with types, and gives its schemas as JSON', async 
     requestSchema: { required: ['origin', 'destination', 'distance'] },
   });
 });
+
+test('freshness is a table of the views in use, and ends with 1 when one is too old', async () => {
+  const { db } = api.database;
+  const view = { view_id: 'origin_delays@1', source: 'flights', applied_seq: 1_000_000, updated_at: NOW };
+  await db
+    .insertInto('view_progress')
+    .values({ ...view, newest_event_at: NOW - 1_500_000 })
+    .execute();
+  expect(await serin('features', 'freshness', '--project', 'flights')).toBe(0);
+  expect(stdout).toMatch(/origin_delays@1\t\d+\t.*\t1\.50\t0\.00/);
+  await db.updateTable('view_progress').set({ newest_event_at: 0 }).execute();
+  expect(await serin('features', 'freshness')).toBe(1);
+  expect(stdout).toMatch(/origin_delays@1.*\tdata/);
+  await db.deleteFrom('view_progress').execute();
+});

@@ -22,7 +22,7 @@ import { MICROS_PER_HOUR } from '../../domain/time.ts';
 import { compileViewOf } from '../../features/kernel/compiled-view.ts';
 import { encodeKey } from '../../features/kernel/key-encoding.ts';
 import { DuckDb } from '../../features/offline/duckdb.ts';
-import { materializeView } from '../../features/online/materialize.ts';
+import { materializeView } from '../setup/materialize-view.ts';
 import { createPostgresStore } from '../../features/online/postgres-store.ts';
 import { compileFeatureReader } from '../../features/reader/feature-reader.ts';
 import { openEventIndex } from '../../platform/event-index.ts';

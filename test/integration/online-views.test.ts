@@ -17,7 +17,7 @@ import { DuckDb } from '../../features/offline/duckdb.ts';
 import { ingestBuffered } from '../../features/offline/ingest.ts';
 import { applyToView, FOLD_LAG_MICROS, type PushedEvent } from '../../features/online/apply-events.ts';
 import { statesOfLog } from '../../features/online/log-states.ts';
-import { materializeView } from '../../features/online/materialize.ts';
+import { materializeView } from '../setup/materialize-view.ts';
 import type { OnlineStore } from '../../features/online/online-store.ts';
 import { openOnlineStore, type OpenStore } from '../../features/online/open-store.ts';
 import { createViewReader } from '../../features/reader/view-reader.ts';

@@ -1,8 +1,8 @@
-/** Fills a view of the online store from the log, whole. Longer builds go in steps: `statesOfLog` by parts, into a shadow. */
+/** Fills a view of the online store from the log at once, for tests that are about something else than how views are built. */
 import { SerinError } from '../../domain/errors.ts';
-import { replaceAll } from './guarded-write.ts';
-import { type LogStatesProgress, type LogStatesRequest, statesOfLog } from './log-states.ts';
-import type { OnlineStore } from './online-store.ts';
+import { replaceAll } from '../../features/online/guarded-write.ts';
+import { type LogStatesProgress, type LogStatesRequest, statesOfLog } from '../../features/online/log-states.ts';
+import type { OnlineStore } from '../../features/online/online-store.ts';
 
 export interface MaterializeRequest extends Omit<LogStatesRequest, 'keys'> {
   readonly store: OnlineStore;
