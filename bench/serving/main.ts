@@ -66,15 +66,20 @@ async function main(): Promise<void> {
         if (round === 1) absent.push({ server: contender.name, reason: contender.missing });
         continue;
       }
-      await withServer(contender, port, workshop, 'm', async (measure) => {
+      const failure = await withServer(contender, port, workshop, 'm', async (measure) => {
         for (const connections of CLOSED)
           measurements.push({ ...(await measure({ connections, rate: 0, seconds })), round });
         for (const rate of OPEN) measurements.push({ ...(await measure({ connections: 256, rate, seconds })), round });
         highest.push({ server: contender.name, round, perSecond: await highestRate(measure, seconds) });
-      });
+      }).then(
+        () => null,
+        (error: unknown) => (error instanceof Error ? error.message : String(error)),
+      );
+      if (failure !== null) absent.push({ server: contender.name, reason: failure });
     }
   }
   for (const contender of workshop.contenders('big', port)) {
+    if (absent.some(({ server }) => server === contender.name)) continue;
     if (contender.missing !== null || (values.only !== undefined && !contender.name.includes(values.only))) continue;
     await withServer(contender, port, workshop, 'big', async (measure) => {
       measurements.push({ ...(await measure({ connections: 32, rate: 0, seconds })), round: 1 });

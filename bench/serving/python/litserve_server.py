@@ -32,5 +32,5 @@ class Model(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    server = litserve.LitServer(Model(api_path="/v2/models/m/infer"), accelerator="cpu")
-    server.run(port=int(os.environ["PORT"]), generate_client_file=False, log_level="warning", workers_per_device=1)
+    server = litserve.LitServer(Model(api_path="/v2/models/m/infer"), accelerator="cpu", workers_per_device=1)
+    server.run(port=int(os.environ["PORT"]), generate_client_file=False, log_level="warning")
