@@ -20,6 +20,7 @@ import { statesOfLog } from '../../features/online/log-states.ts';
 import { materializeView } from '../setup/materialize-view.ts';
 import type { OnlineStore } from '../../features/online/online-store.ts';
 import { openOnlineStore, type OpenStore } from '../../features/online/open-store.ts';
+import { checkShadow } from '../../features/reader/shadow-check.ts';
 import { createViewReader } from '../../features/reader/view-reader.ts';
 import { FileBlobStore } from '../../platform/file-blob-store.ts';
 import { startTestRedis } from '../setup/redis-server.ts';
@@ -293,6 +294,9 @@ describe.each(['PostgreSQL', 'Redis'])('in %s', (kind) => {
               appliedSeq: upToSeq,
               foldedAt: request.foldAt,
             });
+            // what is stored, folded and cut off reads as all of the log does
+            const drawn = { shadowId: built.view.plan.id, keys: 1, sample: 100, seed: 1 };
+            expect((await checkShadow({ ...request, ...drawn, store })).differences).toEqual([]);
             // and goes on from there
             await feed(built, store, events, Math.max(0, upToSeq - 3), events.length);
             await feed(fed, store, events, upToSeq, events.length);

@@ -247,6 +247,18 @@ test('a build from before an entity was forgotten does not take the place of the
   expect(await appliedSeq()).toBe(10);
 });
 
+test('a shadow whose workflow was terminated is taken away by the next build a day later, and lets go of the buffer', async () => {
+  await ingestFile(10);
+  const { build: lost } = await filled();
+  const held = async () => (await database.pool.query(`select view_id from view_progress`)).rows;
+  const { build } = await filled();
+  expect(await held()).toEqual([{ view_id: lost.shadowId }, { view_id: build.shadowId }]);
+  const tomorrow = createMaterialization({ ...dependencies, now: () => Date.now() * 1_000 + 25 * MICROS_PER_HOUR });
+  await tomorrow.open({ project: spec.name, view: VIEW, label: 'tomorrow' });
+  expect(await held()).toEqual([{ view_id: `${VIEW}~tomorrow` }]);
+  expect(await contents(lost.shadowId)).toEqual({});
+});
+
 test('views in use are stale when a file came since their build, and only then', async () => {
   await ingestFile(5);
   expect(await listStaleViews(database.db, 'flights')).toEqual([]);
