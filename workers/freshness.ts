@@ -23,16 +23,9 @@ interface AppliedEvent {
 
 export interface Freshness {
   watch(sources: readonly StreamedSource[]): Promise<void>;
-  /** Events of the source wait since `receivedAt`. */
-  pending(source: string, receivedAt: number): void;
-  applied(source: string, views: readonly CompiledView[], events: readonly AppliedEvent[]): void;
-}
-
-interface SourceClock {
-  /** The pushers' clock less ours; 0 until one was seen. */
-  offset: number;
-  /** Wall time since which the oldest event waits that some view does not have. */
-  waitsSince: number | null;
+  /** Events wait for the views since `receivedAt`, until they are applied. */
+  pending(views: readonly CompiledView[], receivedAt: number): void;
+  applied(views: readonly CompiledView[], events: readonly AppliedEvent[]): void;
 }
 
 interface ViewClock {
@@ -40,6 +33,8 @@ interface ViewClock {
   readonly slaSeconds: number;
   newestEventAt: number | null;
   delaySeconds: number | null;
+  /** Wall time since which the oldest event waits that the view does not have. */
+  waitsSince: number | null;
 }
 
 export function createFreshness({
@@ -52,19 +47,17 @@ export function createFreshness({
   now: () => number;
 }): Freshness {
   const views = new Map<string, ViewClock>();
-  const sources = new Map<string, SourceClock>();
+  /** Per source, the pushers' clock less ours; 0 until one was seen. */
+  const offsets = new Map<string, number>();
   let lookedAt = -Infinity;
 
   const dataAge = (view: ViewClock): number | null => {
     if (view.newestEventAt === null) return null;
-    const offset = sources.get(view.source)?.offset ?? 0;
+    const offset = offsets.get(view.source) ?? 0;
     return Math.max(0, now() + offset - view.newestEventAt) / MICROS_PER_SECOND;
   };
-  const delay = (view: ViewClock): number | null => {
-    const waitsSince = sources.get(view.source)?.waitsSince ?? null;
-    const waiting = waitsSince === null ? null : (now() - waitsSince) / MICROS_PER_SECOND;
-    return waiting === null ? view.delaySeconds : Math.max(waiting, view.delaySeconds ?? 0);
-  };
+  const delay = ({ waitsSince, delaySeconds }: ViewClock): number | null =>
+    waitsSince === null ? delaySeconds : Math.max((now() - waitsSince) / MICROS_PER_SECOND, delaySeconds ?? 0);
   gauge(
     'serin_view_data_age_seconds',
     'Age of the newest event in an online view, by the clock of its source.',
@@ -105,12 +98,6 @@ export function createFreshness({
     });
   }
 
-  const clockOf = (source: string): SourceClock => {
-    let clock = sources.get(source);
-    if (clock === undefined) sources.set(source, (clock = { offset: 0, waitsSince: null }));
-    return clock;
-  };
-
   return {
     async watch(streamed) {
       const ids = new Set<string>();
@@ -119,7 +106,14 @@ export function createFreshness({
           ids.add(id);
           const standing = views.get(id);
           if (standing?.slaSeconds === sla) continue;
-          views.set(id, { newestEventAt: null, delaySeconds: null, ...standing, source, slaSeconds: sla });
+          views.set(id, {
+            newestEventAt: null,
+            delaySeconds: null,
+            waitsSince: null,
+            ...standing,
+            source,
+            slaSeconds: sla,
+          });
         }
       }
       for (const id of views.keys()) if (!ids.has(id)) views.delete(id);
@@ -131,27 +125,24 @@ export function createFreshness({
         if (logged !== null && logged > (view.newestEventAt ?? -Infinity)) view.newestEventAt = logged;
       }
     },
-    pending(source, receivedAt) {
-      clockOf(source).waitsSince = receivedAt;
-    },
-    applied(source, moved, events) {
-      const clock = clockOf(source);
-      const newest = events.reduce((a, b) => (b.eventAt > a.eventAt ? b : a));
-      const last = events.at(-1)!;
-      clock.offset = last.clockAt - last.receivedAt;
-      const seconds = Math.max(0, now() - events[0]!.receivedAt) / MICROS_PER_SECOND;
-      let all = true;
-      const ids = new Set(moved.map(({ plan }) => plan.id));
-      for (const [id, view] of views) {
-        if (view.source !== source) continue;
-        if (!ids.has(id)) {
-          all = false;
-          continue;
-        }
-        view.newestEventAt = Math.max(view.newestEventAt ?? -Infinity, newest.eventAt);
-        view.delaySeconds = seconds;
+    pending(waiting, receivedAt) {
+      for (const { plan } of waiting) {
+        const view = views.get(plan.id);
+        if (view !== undefined) view.waitsSince = receivedAt;
       }
-      if (all) clock.waitsSince = null;
+    },
+    applied(moved, events) {
+      const newestEventAt = events.reduce((newest, { eventAt }) => Math.max(newest, eventAt), -Infinity);
+      const last = events.at(-1)!;
+      const delaySeconds = Math.max(0, now() - events[0]!.receivedAt) / MICROS_PER_SECOND;
+      for (const { plan } of moved) {
+        offsets.set(plan.source, last.clockAt - last.receivedAt);
+        const view = views.get(plan.id);
+        if (view === undefined) continue;
+        view.newestEventAt = Math.max(view.newestEventAt ?? -Infinity, newestEventAt);
+        view.delaySeconds = delaySeconds;
+        view.waitsSince = null;
+      }
     },
   };
 }

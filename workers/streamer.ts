@@ -68,6 +68,8 @@ export function startStreamer({ db, pool, store, logger, registry, now, withhold
   const streamed = createStreamedViews(db, logger);
   /** Views that have a cursor, and where it was last seen. */
   const fedBySource = new Map<string, Map<CompiledView, ViewCursor>>();
+  /** Views that could not take a batch are left alone for a moment (`performance.now`). */
+  const restingUntil = new Map<string, number>();
   let stopped = false;
   let wake: () => void = () => undefined;
   let woken = false;
@@ -116,34 +118,49 @@ export function startStreamer({ db, pool, store, logger, registry, now, withhold
     }
   }
 
-  /** Applies what is buffered beyond the slowest view's cursor. @returns how many events some view took */
+  /** Views that are at one point take a batch together; one that lies behind does not hold up the others. @returns how many events some view took */
   async function catchUp({ source, views }: StreamedSource): Promise<number> {
     const fed = fedBySource.get(source) ?? (await fedViews(source, views));
     fedBySource.set(source, fed);
-    if (fed.size === 0) return 0;
-    const afterSeq = Math.min(...[...fed.values()].map(({ appliedSeq }) => appliedSeq));
+    const points = new Map<number, CompiledView[]>();
+    for (const [view, { appliedSeq }] of fed) {
+      if ((restingUntil.get(view.plan.id) ?? 0) > performance.now()) continue;
+      points.set(appliedSeq, [...(points.get(appliedSeq) ?? []), view]);
+    }
+    let most = 0;
+    for (const [afterSeq, group] of points) most = Math.max(most, await feed(source, group, afterSeq, fed));
+    return most;
+  }
+
+  async function feed(
+    source: string,
+    views: readonly CompiledView[],
+    afterSeq: number,
+    fed: Map<CompiledView, ViewCursor>,
+  ): Promise<number> {
     const stored = await readBuffer(db, { source, afterSeq, limit: BATCH_MAX });
     lag.set({ source }, stored.length);
     if (stored.length === 0) return 0;
     const done = applied.startTimer({ source });
     const events = stored.map(pushedEvent);
     const toSeq = events.at(-1)!.seq;
-    freshness.pending(source, stored[0]!.receivedAt);
+    freshness.pending(views, stored[0]!.receivedAt);
     const moved: CompiledView[] = [];
     await Promise.all(
-      [...fed].map(async ([view, { appliedSeq }]) => {
+      views.map(async (view) => {
         const { id } = view.plan;
         const kept = withhold === undefined ? {} : { withhold: (key: Uint8Array) => withhold(view, key) };
-        const fromSeqExclusive = Math.min(appliedSeq, toSeq);
         try {
-          const { cursor } = await applyToView({ view, events, fromSeqExclusive, toSeq, store, ...kept });
+          const { cursor } = await applyToView({ view, events, fromSeqExclusive: afterSeq, toSeq, store, ...kept });
           fed.set(view, cursor);
+          restingUntil.delete(id);
           moved.push(view);
         } catch (error) {
           // its cursor is not where it was, or its store does not answer, or a state is damaged
           fedBySource.delete(source);
+          restingUntil.set(id, performance.now() + LOOK_AGAIN_MS);
           failures.inc({ view: id });
-          logger.error({ err: error, view: id, afterSeq: appliedSeq, toSeq }, 'a view could not take a batch');
+          logger.error({ err: error, view: id, afterSeq, toSeq }, 'a view could not take a batch; it is tried again');
         }
       }),
     );
@@ -154,8 +171,8 @@ export function startStreamer({ db, pool, store, logger, registry, now, withhold
       clocksOf(stored, now()),
     );
     done();
-    if (moved.length === fed.size) lag.set({ source }, stored.length === BATCH_MAX ? BATCH_MAX : 0);
-    freshness.applied(source, moved, stored);
+    if (moved.length === views.length) lag.set({ source }, stored.length === BATCH_MAX ? BATCH_MAX : 0);
+    freshness.applied(moved, stored);
     return moved.length === 0 ? 0 : stored.length;
   }
 

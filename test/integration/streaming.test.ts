@@ -145,13 +145,17 @@ describe('the streamer', () => {
       { part: 'states', key, bytes: Buffer.from('damaged') },
     ]);
     start();
-    const last = await push(7);
+    const last = await push(7, NOW, NOW - 9_000_000);
     await expect.poll(async () => (await store.cursors(VIEWS)).get(VIEWS[1]!)?.appliedSeq).toBe(last);
     await expect.poll(async () => (await metric('serin_stream_failures_total'))[VIEWS[0]!] ?? 0).toBeGreaterThan(0);
     expect((await store.cursors(VIEWS)).get(VIEWS[0]!)?.appliedSeq).toBe(last - 1);
+    // the one that waits says so, and the other goes on
+    const next = await push(8, NOW, NOW - 5_000_000);
+    await expect.poll(async () => (await store.cursors(VIEWS)).get(VIEWS[1]!)?.appliedSeq).toBe(next);
+    await expect.poll(() => metric('serin_view_pipeline_delay_seconds')).toEqual({ 'activity@1': 9, 'last_ride@1': 5 });
     await editGuarded(store, VIEWS[0]!, [{ part: 'states', key }], () => [{ part: 'states', key, bytes: null }]);
-    await isApplied(last);
-    expect(await ridesOf(7)).toBe(1);
+    await isApplied(next);
+    expect([await ridesOf(7), await ridesOf(8)]).toEqual([1, 1]);
   });
 
   test('goes on from where a view was put back to, and makes no state of a key that is withheld', async () => {
