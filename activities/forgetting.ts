@@ -199,6 +199,7 @@ export function createForgettingActivities(dependencies: Dependencies) {
             left: left[place],
           })),
           blobsRemoved: files.removed,
+          blobsKept: files.standing,
           scannedAt: now(),
         };
         await finishForgetRequest(tx, request, { report, at: now() });

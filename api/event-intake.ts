@@ -13,6 +13,8 @@ export interface Taken {
   readonly lastSeq: number;
   /** New among the push's events. */
   readonly added: number;
+  /** Left out among them, because their keys were forgotten. */
+  readonly forgotten: number;
 }
 
 /**
@@ -56,11 +58,17 @@ export function createEventIntake(db: Kysely<Tables>, index: EventIndex): EventI
 
   async function takeIn(source: string, group: readonly Waiting[]): Promise<void> {
     const events = group.flatMap((push) => push.events);
-    const { lastSeq, versions } = await db.transaction().execute((tx) => bufferEvents(tx, source, events, index));
+    const { lastSeq, versions, forgotten } = await db
+      .transaction()
+      .execute((tx) => bufferEvents(tx, source, events, index));
     const fresh = new Set(versions);
     // the same row in two pushes is new in the first
     for (const push of group) {
-      push.resolve({ lastSeq, added: push.events.filter(({ versionId }) => fresh.delete(versionId)).length });
+      push.resolve({
+        lastSeq,
+        added: push.events.filter(({ versionId }) => fresh.delete(versionId)).length,
+        forgotten: push.events.filter((event) => forgotten.has(event)).length,
+      });
     }
   }
 

@@ -151,17 +151,22 @@ export async function listLogFiles(db: Db, source: string): Promise<LogFile[]> {
 }
 
 /**
- * Appends pushed events. One whose key was forgotten is left out, and so is one that is in the log or in the buffer already (a retried push changes nothing, however
- * long ago the first one was): the log is asked by its index, the buffer by a constraint, and nothing moves from one to the
- * other meanwhile. Returns the last sequence number, and how many events were new and
- * their version ids.
+ * Appends pushed events. One whose key was forgotten is left out, and so is one that is in the log or in the buffer already (a
+ * retried push changes nothing, however long ago the first one was): the log is asked by its index, the buffer by a
+ * constraint, and nothing moves from one to the other meanwhile. Returns the last sequence number, how many events were new
+ * and their version ids, and those that were forgotten.
  */
 export async function bufferEvents(
   tx: Db,
   source: string,
   events: readonly BufferedEvent[],
   index: EventIndex,
-): Promise<{ lastSeq: number; added: number; versions: readonly string[] }> {
+): Promise<{
+  lastSeq: number;
+  added: number;
+  versions: readonly string[];
+  forgotten: ReadonlySet<BufferedEvent>;
+}> {
   // most of the log is asked before the source's other pushes are held up
   const files = await listIndexFiles(tx, source);
   const fresh = await notIn(index, files, events);
@@ -169,11 +174,11 @@ export async function bufferEvents(
   const asked = new Set(files.map(({ blob }) => blob.sha256));
   const since = (await listIndexFiles(tx, source)).filter(({ blob }) => !asked.has(blob.sha256));
   // while the sequence is held nothing is forgotten
-  const forgotten = await listForgottenKeys(tx, source);
-  const known = await notIn(index, since, fresh);
-  const kept = forgotten.length === 0 ? known : known.filter(({ row }) => !isForgotten(forgotten, row));
+  const keys = await listForgottenKeys(tx, source);
+  const forgotten = new Set(keys.length === 0 ? [] : events.filter(({ row }) => isForgotten(keys, row)));
+  const kept = (await notIn(index, since, fresh)).filter((event) => !forgotten.has(event));
   const versions = await insertEvents(tx, source, first, kept);
-  return { lastSeq: first + fresh.length - 1, added: versions.length, versions };
+  return { lastSeq: first + fresh.length - 1, added: versions.length, versions, forgotten };
 }
 
 async function notIn(

@@ -66,6 +66,9 @@ export function registerEventRoutes(api: Api, { db, blobs, applied, closing, now
               schema: Type.Object({
                 accepted: Type.Integer({ description: 'Kept, now or before.' }),
                 added: Type.Integer({ description: 'New among them.' }),
+                forgotten: Type.Optional(
+                  Type.Integer({ description: 'Left out, because their keys were forgotten; absent: none.' }),
+                ),
                 rejected: Type.Array(Refused),
                 lastSeq: Type.Integer({ description: 'The newest sequence number of the source.' }),
                 applied: Type.Optional(
@@ -89,8 +92,9 @@ export function registerEventRoutes(api: Api, { db, blobs, applied, closing, now
         else rejected.push({ index: at, reasons: admission.reasons });
       }
       if (good.length === 0) return { accepted: 0, added: 0, rejected, lastSeq: await getLastSequence(db, source) };
-      const { lastSeq, added } = await intake.push(source, good);
-      const answer = { accepted: good.length, added, rejected, lastSeq };
+      const { lastSeq, added, forgotten } = await intake.push(source, good);
+      const accepted = good.length - forgotten;
+      const answer = { accepted, added, ...(forgotten > 0 && { forgotten }), rejected, lastSeq };
       if (query.wait === undefined) return answer;
       // numbers of events that were buffered before are left unused: the newest one that stands is what views can reach
       const newest = await getNewestBuffered(db, source, lastSeq);

@@ -36,9 +36,10 @@ export function register(program: Command, { action }: CliContext): void {
           ...(request !== undefined && { requestId: request }),
         };
         return followOperation<ForgetReport>({ api, output, wait }, `entities/${entity}/forget`, body, ({ result }) => {
-          const { places, blobsRemoved } = result!;
+          const { places, blobsRemoved, blobsKept } = result!;
+          const kept = blobsKept === 0 ? '' : `, ${blobsKept} stay: something else has the very same bytes`;
           const rows = places.map(({ place, removed, left }) => [place, removed, left]);
-          return `${table(output, ['place', 'removed', 'left'], rows)}\n${blobsRemoved} stored files are gone`;
+          return `${table(output, ['place', 'removed', 'left'], rows)}\n${blobsRemoved} stored files are gone${kept}`;
         });
       }),
     );

@@ -15,6 +15,8 @@ export interface ForgetReport {
   readonly places: readonly PlaceReport[];
   /** Stored files that held the key and are gone. */
   readonly blobsRemoved: number;
+  /** Those whose very bytes something else names too, such as another project's log; 0 as a rule. */
+  readonly blobsKept: number;
   readonly scannedAt: number;
 }
 

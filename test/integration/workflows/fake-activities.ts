@@ -80,6 +80,7 @@ export function fakeActivities(overrides: Partial<Activities> = {}, onCall?: (ca
       Promise.resolve({
         places: FORGET_PLACES.map((place) => ({ place, removed: 1, left: left[place] })),
         blobsRemoved: 1,
+        blobsKept: 0,
         scannedAt: 1,
       }),
     openRun: ({ model, training, key }) =>

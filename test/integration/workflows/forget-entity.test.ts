@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Activities, createActivities } from '../../../activities/activities.ts';
+import { createDatasetBuilds } from '../../../activities/dataset-builds.ts';
 import { createIngestion } from '../../../activities/ingest-batch.ts';
 import { createLogUpkeep } from '../../../activities/log-upkeep.ts';
 import { connectDatabase, type Database } from '../../../db/database.ts';
@@ -270,6 +271,15 @@ async function othersInLog({ database, blobs, query }: Shop, source: SourceSpec)
   return rows.map((row) => JSON.stringify(row));
 }
 
+/** The rows of the dataset but for those of the forgotten customer. */
+async function othersInDataset({ database, blobs, dataset, query }: Shop): Promise<readonly object[]> {
+  const { file } = await getDataset(database.db, dataset);
+  const path = await blobs.localPath(file);
+  return query<object>(
+    `SELECT * FROM read_parquet(${textSql(path)}) WHERE customer IS DISTINCT FROM 'a' ORDER BY row_id`,
+  );
+}
+
 /** What requests get of every view, for each customer and store. */
 async function answers(store: OnlineStore, keys: readonly string[]): Promise<Record<string, unknown>> {
   const all = VIEWS.filter(({ key }) => key.length === 1);
@@ -313,7 +323,12 @@ async function filesWith({ workDir, query }: Shop): Promise<string[]> {
 
 describe('an entity that is in every place', () => {
   let shop: Shop;
-  let before: { logs: string[][]; answers: Record<string, unknown>; files: readonly string[] };
+  let before: {
+    logs: string[][];
+    answers: Record<string, unknown>;
+    files: readonly string[];
+    dataset: readonly object[];
+  };
   let report: ForgetReport;
 
   beforeAll(async () => {
@@ -322,6 +337,7 @@ describe('an entity that is in every place', () => {
       logs: await Promise.all(SOURCES.map((source) => othersInLog(shop, source))),
       answers: await answers(shop.store, OTHERS),
       files: await filesWith(shop),
+      dataset: await othersInDataset(shop),
     };
     const worker = await temporal.startWorkers(shop.activities);
     report = await within('the entity is forgotten', shop.forget('first'), 120_000);
@@ -378,6 +394,23 @@ describe('an entity that is in every place', () => {
     });
     expect(redacted!.rowsRemoved).toBeGreaterThan(0);
     expect(await shop.blobs.has(manifest.file)).toBe(false);
+    expect(before.dataset.length).toBeGreaterThan(20);
+    expect(await othersInDataset(shop)).toEqual(before.dataset);
+  });
+
+  test('leaves a dataset that says why it cannot be explained or built again', async () => {
+    const builds = createDatasetBuilds({
+      db: shop.database.db,
+      blobs: shop.blobs,
+      config: { workDir: shop.workDir, duckdbMemory: '500MB', duckdbThreads: 1 },
+      now: () => 1,
+    });
+    const { signal } = new AbortController();
+    const refusal = { code: 'DATASET_REDACTED', message: expect.stringContaining('request first') };
+    await expect(builds.explain({ dataset: shop.dataset, row: 1 }, signal)).rejects.toMatchObject(refusal);
+    await expect(
+      builds.rebuild({ dataset: shop.dataset }, { signal, progress: () => undefined }, null),
+    ).rejects.toMatchObject(refusal);
   });
 
   test('does not come back by a late push or a late file', async () => {
