@@ -8,11 +8,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Activities, createActivities } from '../../../activities/activities.ts';
 import { createDatasetBuilds } from '../../../activities/dataset-builds.ts';
 import { createIngestion } from '../../../activities/ingest-batch.ts';
+import type { Beating } from '../../../activities/heartbeat.ts';
+import { createMaterialization } from '../../../activities/materialization.ts';
 import { createLogUpkeep } from '../../../activities/log-upkeep.ts';
 import { connectDatabase, type Database } from '../../../db/database.ts';
 import { listDecisions, verifyDecisions } from '../../../db/decisions.ts';
 import { getForgetRequest, putForgetRequest } from '../../../db/forget-requests.ts';
-import { bufferEvents, listLogFiles, readBuffer } from '../../../db/ingest.ts';
+import { bufferEvents, getLastSequence, listLogFiles, readBuffer } from '../../../db/ingest.ts';
 import { takeIn } from '../../../db/kafka.ts';
 import { listRetiredFiles } from '../../../db/log-compaction.ts';
 import { putOutcomes } from '../../../db/outcomes.ts';
@@ -41,7 +43,12 @@ import { createViewReader } from '../../../features/reader/view-reader.ts';
 import type { OnlineStore } from '../../../features/online/online-store.ts';
 import { openEventIndex } from '../../../platform/event-index.ts';
 import { FileBlobStore } from '../../../platform/file-blob-store.ts';
-import { type ForgetEntityInput, TASK_QUEUE_CONTROL } from '../../../workflows/messages.ts';
+import {
+  type FilledShadow,
+  type ForgetEntityInput,
+  type ShadowBuild,
+  TASK_QUEUE_CONTROL,
+} from '../../../workflows/messages.ts';
 import { within } from '../../setup/eventually.ts';
 import { createTestDatabase } from '../../setup/test-database.ts';
 import { startTemporalFixture, type TemporalFixture } from './temporal-fixture.ts';
@@ -69,6 +76,7 @@ function twoEntities(): ProjectSpec {
 }
 
 const PROJECT = twoEntities();
+const BEATING: Beating = { signal: new AbortController().signal, progress: () => undefined };
 const FORGOTTEN = 'a';
 const ASKED_AT = 70;
 const OTHERS = ['b', 'ab', '', 'c', 's', 't', "o'b"];
@@ -85,6 +93,7 @@ interface Shop {
   readonly blobs: FileBlobStore;
   readonly workDir: string;
   readonly activities: Activities;
+  readonly materialization: ReturnType<typeof createMaterialization>;
   readonly dataset: string;
   forget(id: string): Promise<ForgetReport>;
   push(source: SourceSpec, rows: readonly WorldRow[]): Promise<number>;
@@ -120,7 +129,6 @@ async function aShop(blobsOf = (root: string) => new FileBlobStore(root)): Promi
   const ingestion = createIngestion(dependencies, upkeep);
   const index = openEventIndex(blobs);
   await putProject(db, { spec: PROJECT, digest: 'the-digest', bundleSha256: null, by: 'tests', at: 1 });
-  const beating = { signal: new AbortController().signal, progress: () => undefined };
 
   const push: Shop['push'] = (source, rows) => {
     const contract = createSourceContract(source, keysOfSource(PROJECT, source.name));
@@ -134,7 +142,7 @@ async function aShop(blobsOf = (root: string) => new FileBlobStore(root)): Promi
     const path = join(workDir, `${source.name}-${batchId}.jsonl`);
     await writeFile(path, rows.map((row) => `${JSON.stringify(sent(row))}\n`).join(''));
     const input = { path, format: 'jsonl' } as const;
-    return (await ingestion.ingestFromFile({ source, keys: [], batchId, input }, beating)).quarantined;
+    return (await ingestion.ingestFromFile({ source, keys: [], batchId, input }, BEATING)).quarantined;
   };
 
   for (let batch = 0; batch < 10; batch++) {
@@ -153,7 +161,7 @@ async function aShop(blobsOf = (root: string) => new FileBlobStore(root)): Promi
     [refused, { ...refused, customer: 'b' }, { at: 3, known: 3, id: 'fine', customer: 'b', amount: 2 }],
     'refused',
   );
-  await upkeep.compact(SOURCES[0]!, beating);
+  await upkeep.compact(SOURCES[0]!, BEATING);
   expect(await listRetiredFiles(db, 'orders')).not.toEqual([]);
 
   const worker = await temporal.startWorkers(activities);
@@ -226,6 +234,7 @@ async function aShop(blobsOf = (root: string) => new FileBlobStore(root)): Promi
       blobs,
       workDir,
       activities,
+      materialization: createMaterialization(dependencies),
       dataset: (built as { digest: string }).digest,
       push,
       ingest,
@@ -330,6 +339,7 @@ describe('an entity that is in every place', () => {
     dataset: readonly object[];
   };
   let report: ForgetReport;
+  let stale: ShadowBuild & Pick<FilledShadow, 'generation'>;
 
   beforeAll(async () => {
     shop = await aShop();
@@ -339,6 +349,11 @@ describe('an entity that is in every place', () => {
       files: await filesWith(shop),
       dataset: await othersInDataset(shop),
     };
+    // a build that has read the log, and is to take its view's place when the customer is gone
+    const view = { project: 'shop', view: 'customer_orders@1' };
+    const { shadowId } = await shop.materialization.open({ ...view, label: 'stale' });
+    const build = { ...view, shadowId, upToSeq: await getLastSequence(shop.database.db, 'orders'), foldAt: 0 };
+    stale = { ...build, ...(await shop.materialization.fill(build, BEATING)) };
     const worker = await temporal.startWorkers(shop.activities);
     report = await within('the entity is forgotten', shop.forget('first'), 120_000);
     await worker.stop();
@@ -424,6 +439,17 @@ describe('an entity that is in every place', () => {
     const file = rows.map((row) => ({ ...row, id: `file-${row.id}` }));
     expect(await shop.ingest(SOURCES[0]!, file, 'late')).toEqual({ FORGOTTEN: 1 });
     expect(await filesWith(shop)).toEqual([]);
+  });
+
+  test('does not come back by a build that had read the log before', async () => {
+    const ref = { viewId: 'customer_orders@1', key: encodeKey(PROJECT.entities[0]!.keys, [FORGOTTEN])! };
+    expect((await shop.store.read([{ ...ref, viewId: stale.shadowId }])).states).not.toEqual([null]);
+    await shop.materialization.swap(stale, BEATING);
+    expect((await shop.store.read([{ ...ref, viewId: stale.shadowId }])).states, 'it was not put in place').not.toEqual(
+      [null],
+    );
+    await shop.materialization.drop(stale, BEATING);
+    expect((await shop.store.read([ref])).states).toEqual([null]);
   });
 
   test('is known by a digest alone afterwards, and the chain says what was done', async () => {
