@@ -35,6 +35,10 @@ const RECORDINGS: readonly Recording[] = [
   // after a file that comes when the views are in use: `serin ingest` of another one
   { type: 'refreshViews', label: 'late-file', where: `ExecutionStatus = 'Completed'` },
   { type: 'buildDataset', label: 'built', where: `ExecutionStatus = 'Completed'` },
+  // `serin dataset diff D D`, `explain D --row N`, `rebuild D`
+  { type: 'diffDatasets', label: 'compared', where: `ExecutionStatus = 'Completed'` },
+  { type: 'explainRow', label: 'explained', where: `ExecutionStatus = 'Completed'` },
+  { type: 'rebuildDataset', label: 'same', where: `ExecutionStatus = 'Completed'` },
   { type: 'trainModel', label: 'registered', where: `ExecutionStatus = 'Completed' AND Stage = 'registered'` },
   { type: 'trainModel', label: 'gated', where: `ExecutionStatus = 'Completed' AND Stage = 'gated'` },
   { type: 'rolloutModel', label: 'promoted', where: `ExecutionStatus = 'Completed' AND Decision = 'promoted'` },
@@ -54,6 +58,8 @@ const { values } = parseArgs({
   options: {
     temporal: { type: 'string' },
     out: { type: 'string', default: 'test/histories' },
+    /** Types to record; all when left out. */
+    type: { type: 'string', multiple: true },
   },
 });
 const config = loadConfig();
@@ -63,6 +69,7 @@ try {
   await mkdir(join(values.out, 'doctored'), { recursive: true });
   const missing: string[] = [];
   for (const recording of RECORDINGS) {
+    if (values.type !== undefined && !values.type.includes(recording.type)) continue;
     const events = await shortestHistory(recording);
     const name = `${recording.type}.${recording.label}`;
     if (events === undefined) {
