@@ -7,7 +7,7 @@
  */
 import type { ColumnType } from '../../domain/project/expression.ts';
 import type { Datum } from './fact.ts';
-import { toInstant } from './instant.ts';
+import { toInstant } from '../../domain/instant.ts';
 
 /** Above this in size a whole number is written as a bigint: its zigzag form must stay a safe integer. */
 const WIDEST = 2 ** 51;

@@ -14,7 +14,7 @@ import { isAppendOnly } from '../../domain/project/view-kernel.ts';
 import { fingerprint } from '../kernel/fingerprint.ts';
 import { type Aggregate, aggregateOf, outputType } from './aggregates.ts';
 import type { Datum } from './fact.ts';
-import { compareInstants, type Instant, plus, toInstant } from './instant.ts';
+import { compareInstants, type Instant, plus, toInstant } from '../../domain/instant.ts';
 import type {
   HistoryOutput,
   HistoryPlan,

@@ -2,7 +2,7 @@
  * What a key's history is made of. A fact is one stored row of a source as one view sees it; the rules that choose among
  * facts are those of `conformance/pit/README.md` and live in `selection.ts` alone.
  */
-import type { Instant } from './instant.ts';
+import type { Instant } from '../../domain/instant.ts';
 
 /**
  * One value. `i64` and `ts`: a number where safe, a bigint beyond (see `Instant`); `f64`: any number, NaN and the infinities

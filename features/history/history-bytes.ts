@@ -12,7 +12,7 @@
 import { ByteReader, ByteWriter } from './byte-stream.ts';
 import type { Datum, Fact, FactKind } from './fact.ts';
 import { createHistory, type KeyHistory, settle } from './history.ts';
-import { type Instant, minus, plus } from './instant.ts';
+import { type Instant, minus, plus } from '../../domain/instant.ts';
 import type { HistoryPlan } from './plan.ts';
 import { cutOf } from './selection.ts';
 

@@ -12,7 +12,7 @@ import {
   readHistory,
   settle,
 } from './history.ts';
-import { type Instant, minus, plus } from './instant.ts';
+import { type Instant, minus, plus } from '../../domain/instant.ts';
 import { aFeature, aSource, atOf, aView, feed, N, oracle, T, type World, worlds, X } from './testing/worlds.ts';
 
 /** Worlds by the thousand take seconds, on a busy machine many. */

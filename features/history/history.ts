@@ -12,7 +12,7 @@
  * output could show, so that `expired` is told from `not_found` unless that many expired rows are all retracted.
  */
 import type { Datum, Fact, FactKind } from './fact.ts';
-import type { Instant } from './instant.ts';
+import type { Instant } from '../../domain/instant.ts';
 import { type KeyHistory, SETTLE_LEAST } from './key-history.ts';
 import type { HistoryPlan } from './plan.ts';
 import { pruneFacts, pruneTombstones } from './pruning.ts';

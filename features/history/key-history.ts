@@ -1,7 +1,7 @@
 /** What is kept of one key, in memory. */
 import type { Accumulator } from './aggregates.ts';
 import type { Fact } from './fact.ts';
-import type { Instant } from './instant.ts';
+import type { Instant } from '../../domain/instant.ts';
 import type { HistoryPlan } from './plan.ts';
 import { insertByKnowledge, insertByPosition, type StoredRows } from './selection.ts';
 import type { SlidingWindow } from './sliding.ts';

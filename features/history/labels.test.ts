@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { LabelSpec, LabelWindowSpec, SourceSpec } from '../../domain/project/spec.ts';
 import type { FactKind } from './fact.ts';
 import { addFact, createHistory, factOf, type KeyHistory } from './history.ts';
-import type { Instant } from './instant.ts';
+import type { Instant } from '../../domain/instant.ts';
 import { compileLabel, knownEvents, type LabelPlan, readLabel } from './labels.ts';
 import type { HistoryPlan } from './plan.ts';
 

@@ -15,7 +15,7 @@ import type { Expression } from '../../domain/project/expression.ts';
 import { compileHistoryView } from './compile.ts';
 import type { Fact } from './fact.ts';
 import type { KeyHistory } from './history.ts';
-import { type Instant, minus, plus, toInstant } from './instant.ts';
+import { type Instant, minus, plus, toInstant } from '../../domain/instant.ts';
 import type { HistoryPlan, OutputValue } from './plan.ts';
 import { eachLive, happenedBy, takesPart, tombstoneInForce } from './selection.ts';
 

@@ -1,7 +1,7 @@
 /** Orders of the history kernel: of positions (rule 5) and of values (rule 9: NaN equals NaN and is above +∞, −0 equals 0). */
 import { compareValues } from '../../domain/project/expression.ts';
 import type { Datum, Fact } from './fact.ts';
-import type { Instant } from './instant.ts';
+import type { Instant } from '../../domain/instant.ts';
 
 export type Position = Pick<Fact, 'eventAt' | 'availableAt' | 'seq'>;
 

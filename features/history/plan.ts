@@ -8,7 +8,7 @@ import type { OutputType } from '../../domain/project/output-type.ts';
 import type { AggregateFunction, KeyPart } from '../../domain/project/spec.ts';
 import type { Aggregate } from './aggregates.ts';
 import type { Datum } from './fact.ts';
-import type { Instant } from './instant.ts';
+import type { Instant } from '../../domain/instant.ts';
 
 /** A value that facts carry: a column or expression that some output aggregates, filters or groups by. */
 export interface Slot {

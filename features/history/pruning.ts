@@ -1,7 +1,7 @@
 /** What a history may forget: rows that no read at or after the cut can use, whatever facts are still to come. */
 import type { Fact } from './fact.ts';
 import type { KeyHistory } from './key-history.ts';
-import { type Instant, minus } from './instant.ts';
+import { type Instant, minus } from '../../domain/instant.ts';
 import { comparePositions } from './order.ts';
 import type { HistoryPlan, TileSet } from './plan.ts';
 import { isWithin, standingOf, takesPart, tombstoneInForce } from './selection.ts';

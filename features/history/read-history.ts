@@ -2,7 +2,7 @@
 import type { FeatureStatus } from '../kernel/view-state.ts';
 import { type Accumulator, addRow } from './aggregates.ts';
 import type { Fact } from './fact.ts';
-import { type Instant, minus } from './instant.ts';
+import { type Instant, minus } from '../../domain/instant.ts';
 import type { KeyHistory } from './key-history.ts';
 import type { HistoryOutput, HistoryPlan, OutputValue, TileSet } from './plan.ts';
 import { cutOf, eachLive, isWithin, takesPart, tombstoneInForce, windowAt } from './selection.ts';

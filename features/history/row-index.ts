@@ -12,7 +12,7 @@
  */
 import { ByteReader, ByteWriter } from './byte-stream.ts';
 import type { Fact, FactKind } from './fact.ts';
-import { toInstant, type Instant } from './instant.ts';
+import { toInstant, type Instant } from '../../domain/instant.ts';
 import { compareKnowledge } from './order.ts';
 
 export interface RowVersion {

@@ -9,7 +9,7 @@
  *   live         a standing row that has happened at the cut and whose position is not below the greatest tombstone in force
  */
 import type { Fact } from './fact.ts';
-import { type Instant, minus } from './instant.ts';
+import { type Instant, minus } from '../../domain/instant.ts';
 import { compareKnowledge, comparePositions } from './order.ts';
 import type { HistoryOutput, HistoryPlan, HistoryWindow } from './plan.ts';
 

@@ -6,7 +6,7 @@
  */
 import { type Accumulator, addRow } from './aggregates.ts';
 import type { Fact } from './fact.ts';
-import type { Instant } from './instant.ts';
+import type { Instant } from '../../domain/instant.ts';
 import type { HistoryOutput } from './plan.ts';
 import { happenedBy, takesPart } from './selection.ts';
 

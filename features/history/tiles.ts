@@ -1,7 +1,7 @@
 /** Accumulators in place of rows, for append-only views: windows with a hop, and windows over all of the past. */
 import { addRow } from './aggregates.ts';
 import type { Fact } from './fact.ts';
-import { type Instant, minus } from './instant.ts';
+import { type Instant, minus } from '../../domain/instant.ts';
 import type { KeyHistory, TileRun } from './key-history.ts';
 import type { HistoryPlan, TileSet } from './plan.ts';
 import { tileStart, windowAt } from './selection.ts';

@@ -20,7 +20,7 @@ import {
 import { compileHistoryView } from '../history/compile.ts';
 import type { Fact } from '../history/fact.ts';
 import { type KeyHistory, readHistory } from '../history/history.ts';
-import { type Instant, minus } from '../history/instant.ts';
+import { type Instant, minus } from '../../domain/instant.ts';
 import type { HistoryOutput, HistoryPlan } from '../history/plan.ts';
 import { datasetDefinitions, type DatasetDefinitions } from './dataset-definitions.ts';
 import type { KnowledgeCut, SourceLog } from './dataset-job.ts';

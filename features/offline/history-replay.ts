@@ -11,7 +11,7 @@ import {
   readHistory,
   resetHistory,
 } from '../history/history.ts';
-import { type Instant, minus, toInstant } from '../history/instant.ts';
+import { type Instant, minus, toInstant } from '../../domain/instant.ts';
 import type { HistoryPlan } from '../history/plan.ts';
 import { vectorNumber } from '../history/vector-number.ts';
 import { OPERATIONS } from '../../domain/features/log-file.ts';

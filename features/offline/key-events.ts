@@ -4,7 +4,7 @@ import type { SourceEvent } from '../../domain/features/dataset-explanation.ts';
 import type { FeatureViewSpec, KeyPart, SourceSpec } from '../../domain/project/spec.ts';
 import type { Fact } from '../history/fact.ts';
 import { addFact, createHistory, type KeyHistory } from '../history/history.ts';
-import type { Instant } from '../history/instant.ts';
+import type { Instant } from '../../domain/instant.ts';
 import { comparePositions } from '../history/order.ts';
 import type { HistoryOutput, HistoryPlan } from '../history/plan.ts';
 import { cutOf, eachLive, isKnown, standingOf, takesPart, tombstoneInForce, windowAt } from '../history/selection.ts';

@@ -10,7 +10,7 @@ import type { Micros } from '../../domain/time.ts';
 import type { Datum } from '../history/fact.ts';
 import { encodeHistory } from '../history/history-bytes.ts';
 import { addFact, createHistory, factOf, foldHistory, isSpentHistory, resetHistory } from '../history/history.ts';
-import { type Instant, minus, toInstant } from '../history/instant.ts';
+import { type Instant, minus, toInstant } from '../../domain/instant.ts';
 import type { HistoryPlan } from '../history/plan.ts';
 import { routeVersion, type RowVersion } from '../history/row-index.ts';
 import type { CompiledView } from '../kernel/compiled-view.ts';

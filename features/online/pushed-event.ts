@@ -3,7 +3,7 @@ import type { Value } from '../../domain/project/expression.ts';
 import type { KeyPart } from '../../domain/project/spec.ts';
 import type { Micros } from '../../domain/time.ts';
 import type { Datum, FactKind } from '../history/fact.ts';
-import type { Instant } from '../history/instant.ts';
+import type { Instant } from '../../domain/instant.ts';
 import { encodeKey } from '../kernel/key-encoding.ts';
 import type { ViewInTurn } from './guarded-write.ts';
 import type { Change, PartRef } from './online-store.ts';

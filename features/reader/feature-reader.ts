@@ -10,7 +10,7 @@ import { encodeKey } from '../kernel/key-encoding.ts';
 import type { CompiledView } from '../kernel/compiled-view.ts';
 import { FEATURE_STATUSES, type FeatureStatus } from '../kernel/view-state.ts';
 import type { OutputValue } from '../history/plan.ts';
-import type { Instant } from '../history/instant.ts';
+import type { Instant } from '../../domain/instant.ts';
 import type { OnlineStore, StateRef, StatesRead } from '../online/online-store.ts';
 import { createRequestCheck } from './request-check.ts';
 import { createViewReader, type DecodedState, type ViewReader } from './view-reader.ts';

@@ -3,7 +3,7 @@
  * and must be, value and status, what the kernel says of their events in the log with nothing folded, cut off or stored. (Ages
  * are to the end of a tile where an event was folded into one, so they say less of a folded state.)
  */
-import type { Instant } from '../history/instant.ts';
+import type { Instant } from '../../domain/instant.ts';
 import type { CompiledView } from '../kernel/compiled-view.ts';
 import { type LogStatesRequest, statesOfLog } from '../online/log-states.ts';
 import type { Entry, OnlineStore } from '../online/online-store.ts';

@@ -1,7 +1,7 @@
 /** Reads one view from the bytes of a key, whichever kernel keeps it. */
 import { decodeHistory } from '../history/history-bytes.ts';
 import { type KeyHistory, readHistory } from '../history/history.ts';
-import type { Instant } from '../history/instant.ts';
+import type { Instant } from '../../domain/instant.ts';
 import type { HistoryPlan, OutputValue } from '../history/plan.ts';
 import { vectorNumber } from '../history/vector-number.ts';
 import type { CompiledView } from '../kernel/compiled-view.ts';

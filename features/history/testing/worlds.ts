@@ -14,7 +14,7 @@ import type { FeatureStatus } from '../../kernel/view-state.ts';
 import { compileHistoryView } from '../compile.ts';
 import type { Datum, FactKind } from '../fact.ts';
 import { addFact, factOf, type KeyHistory, markerOf } from '../history.ts';
-import { type Instant, minus, plus, toInstant } from '../instant.ts';
+import { type Instant, minus, plus, toInstant } from '../../../domain/instant.ts';
 import type { HistoryPlan, OutputValue } from '../plan.ts';
 import { routeVersion } from '../row-index.ts';
 

@@ -3,7 +3,7 @@ import { toSql } from '../../../domain/project/expression.ts';
 import { type ColumnType, typeOf } from '../../../domain/project/expression.ts';
 import { MICROS_PER_SECOND } from '../../../domain/time.ts';
 import type { EntitySpec, LabelSpec, LabelWindowSpec, SourceSpec } from '../../../domain/project/spec.ts';
-import { type Instant, toInstant } from '../../history/instant.ts';
+import { type Instant, toInstant } from '../../../domain/instant.ts';
 import type { HistoryOutput, OutputValue } from '../../history/plan.ts';
 import { SQL_TYPES } from '../ingest-sql.ts';
 import type { DuckDb } from '../duckdb.ts';

@@ -4,7 +4,7 @@
  */
 import type { DuckDBValue } from '@duckdb/node-api';
 import type { FeatureStatus } from '../../kernel/view-state.ts';
-import { type Instant, toInstant } from '../../history/instant.ts';
+import { type Instant, toInstant } from '../../../domain/instant.ts';
 import type { HistoryPlan, OutputValue } from '../../history/plan.ts';
 import { SQL_TYPES } from '../ingest-sql.ts';
 import type { DuckDb } from '../duckdb.ts';

@@ -2,7 +2,7 @@
 import { DuckDBListValue, type DuckDBValue } from '@duckdb/node-api';
 import { aggregateOf } from '../../history/aggregates.ts';
 import type { Datum } from '../../history/fact.ts';
-import { toInstant } from '../../history/instant.ts';
+import { toInstant } from '../../../domain/instant.ts';
 import type { HistoryOutput, OutputValue } from '../../history/plan.ts';
 import { roundRatio } from '../../history/rounding.ts';
 import { partKind, type SlotTypes } from './aggregate-sql.ts';

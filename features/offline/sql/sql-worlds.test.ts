@@ -10,7 +10,7 @@ import { compare, type OracleAggregate, type OracleRow } from '../../../test/con
 import { compileHistoryView } from '../../history/compile.ts';
 import type { Datum, FactKind } from '../../history/fact.ts';
 import { addFact, createHistory, factOf, type KeyHistory, readHistory } from '../../history/history.ts';
-import { toInstant } from '../../history/instant.ts';
+import { toInstant } from '../../../domain/instant.ts';
 import type { HistoryPlan, OutputValue } from '../../history/plan.ts';
 import { DuckDb } from '../duckdb.ts';
 import { answerLatest, answerSpine, type SpineRelation, type ViewQuestion } from './answer-spine.ts';

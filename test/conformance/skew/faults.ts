@@ -4,7 +4,7 @@
  */
 import type { Accumulator } from '../../../features/history/aggregates.ts';
 import type { Datum } from '../../../features/history/fact.ts';
-import { minus, plus } from '../../../features/history/instant.ts';
+import { minus, plus } from '../../../domain/instant.ts';
 import type { HistoryOutput, HistoryPlan } from '../../../features/history/plan.ts';
 import type { CompiledView } from '../../../features/kernel/compiled-view.ts';
 import type { OnlineStore, StatesRead } from '../../../features/online/online-store.ts';

@@ -3,7 +3,7 @@ import type { ProjectSpec } from '../../../domain/project/spec.ts';
 import type { Micros } from '../../../domain/time.ts';
 import { decodeHistory, encodeHistory } from '../../../features/history/history-bytes.ts';
 import { foldHistory, isSpentHistory } from '../../../features/history/history.ts';
-import { minus } from '../../../features/history/instant.ts';
+import { minus } from '../../../domain/instant.ts';
 import type { KeyHistory } from '../../../features/history/key-history.ts';
 import type { HistoryPlan } from '../../../features/history/plan.ts';
 import { EXPIRED_KEPT } from '../../../features/history/pruning.ts';
