@@ -199,6 +199,7 @@ async function streamInto(store: string, onlineStoreUrl: string, killed: boolean
     eventsPerSecond: quick ? 500 : 5_000,
     eventsPerRequest: quick ? 10 : 50,
     seconds: quick ? 3 : killed ? 10 : 30,
+    warmSeconds: quick ? 0 : 5,
     customers: quick ? 500 : 20_000,
     serverPids: isPostgres ? [postgres.pid] : [postgres.pid, redis.pid],
     killAt: killed ? 0.5 : null,

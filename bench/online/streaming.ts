@@ -32,6 +32,8 @@ export interface StreamingOptions {
   readonly eventsPerSecond: number;
   readonly eventsPerRequest: number;
   readonly seconds: number;
+  /** Sent before, at the same rate, and not timed: the processes compile their code meanwhile. */
+  readonly warmSeconds: number;
   readonly customers: number;
   /** Of the database and the store, whose CPU counts. */
   readonly serverPids: readonly number[];
@@ -48,7 +50,7 @@ export interface StreamingResult {
   readonly answeredMs: { readonly p50: number; readonly p99: number };
   /** Events in the features less events accepted; 0: none is lost and none counted twice. */
   readonly difference: number;
-  /** CPU seconds of each part over the time of sending. */
+  /** CPU seconds of each part over the time of sending, the warming included. */
   readonly cpuSeconds: {
     readonly api: number;
     readonly streamer: number;
@@ -60,7 +62,7 @@ export interface StreamingResult {
 const POLL_MS = 2;
 
 export async function measureStreaming(options: StreamingOptions): Promise<StreamingResult> {
-  const { databaseUrl, onlineStoreUrl, eventsPerSecond, eventsPerRequest, seconds, customers } = options;
+  const { databaseUrl, onlineStoreUrl, eventsPerSecond, eventsPerRequest, seconds, warmSeconds, customers } = options;
   await migrate(databaseUrl);
   const database = connectDatabase(databaseUrl, { name: 'bench', max: 2 });
   const online = openOnlineStore(onlineStoreUrl, { name: 'bench', connections: 2 });
@@ -96,7 +98,7 @@ export async function measureStreaming(options: StreamingOptions): Promise<Strea
     stops.unshift(() => endProcess(streamer, 'SIGTERM'));
 
     const probe = encodeKey([{ name: 'customer', type: 'i64' }], [0])!;
-    const waiting: { seq: number; sentAt: number }[] = [];
+    const waiting: { seq: number; sentAt: number; timed: boolean }[] = [];
     const readable: number[] = [];
     const answered: number[] = [];
     let sending = true;
@@ -107,7 +109,7 @@ export async function measureStreaming(options: StreamingOptions): Promise<Strea
         const now = performance.now();
         for (let i = waiting.length - 1; i >= 0; i--) {
           if (waiting[i]!.seq > known) continue;
-          readable.push(now - waiting[i]!.sentAt);
+          if (waiting[i]!.timed) readable.push(now - waiting[i]!.sentAt);
           waiting.splice(i, 1);
         }
         await delay(POLL_MS);
@@ -116,7 +118,7 @@ export async function measureStreaming(options: StreamingOptions): Promise<Strea
     const watching = watch();
 
     let ride = 0;
-    const push = async (): Promise<void> => {
+    const push = async (timed: boolean): Promise<void> => {
       const now = new Date().toISOString();
       const events = Array.from({ length: eventsPerRequest }, () => ({
         ride: ++ride,
@@ -138,11 +140,12 @@ export async function measureStreaming(options: StreamingOptions): Promise<Strea
       if (statusCode !== 200 || body.added !== eventsPerRequest) {
         throw new Error(`a push was answered ${statusCode} ${JSON.stringify(body)}`);
       }
-      answered.push(performance.now() - sentAt);
-      waiting.push({ seq: body.lastSeq, sentAt });
+      if (timed) answered.push(performance.now() - sentAt);
+      waiting.push({ seq: body.lastSeq, sentAt, timed });
     };
     const everyMs = (1_000 * eventsPerRequest) / eventsPerSecond;
-    const requests = Math.ceil((seconds * 1_000) / everyMs);
+    const warming = Math.ceil((warmSeconds * 1_000) / everyMs);
+    const requests = warming + Math.ceil((seconds * 1_000) / everyMs);
     const usage = (): StreamingResult['cpuSeconds'] => ({
       api: usageOfTree(api.pid).cpuSeconds,
       streamer: usageOfTree(streamer.pid!).cpuSeconds + killedCpu,
@@ -156,7 +159,7 @@ export async function measureStreaming(options: StreamingOptions): Promise<Strea
     for (let i = 0; i < requests; i++) {
       const waitMs = startedAt + i * everyMs - performance.now();
       if (waitMs > 0) await delay(waitMs);
-      pushes.push(push());
+      pushes.push(push(i >= warming));
       if (options.killAt !== null && i === Math.floor(requests * options.killAt)) {
         killedCpu = usageOfTree(streamer.pid!).cpuSeconds;
         await endProcess(streamer, 'SIGKILL');

@@ -36,6 +36,7 @@ describe.each(['PostgreSQL', 'Redis'])('events pushed over HTTP into views in %s
         eventsPerSecond: 500,
         eventsPerRequest: 10,
         seconds: 4,
+        warmSeconds: 0,
         customers: 200,
         serverPids: [],
         killAt: 0.5,
