@@ -9,9 +9,8 @@ import { SerinError } from '../domain/errors.ts';
 import { type ModelSpec, type ProjectSpec, versioned } from '../domain/project/spec.ts';
 import type { Micros } from '../domain/time.ts';
 import { findSkew, type ServedVector, type SkewedValue, type ViewLog } from '../features/offline/consistency.ts';
-import { DuckDb } from '../features/offline/duckdb.ts';
 import type { CheckConsistencyResult } from '../workflows/messages.ts';
-import { type Dependencies, duckdbSettings, sha256 } from './dependencies.ts';
+import { type Dependencies, withDuckDb, sha256 } from './dependencies.ts';
 import { withHeartbeat } from './heartbeat.ts';
 
 /** Rows of one look and version, about: beyond it keys are drawn. */
@@ -122,13 +121,10 @@ export function createConsistencyCheck({ db, blobs, config, now }: Dependencies)
     const viewIds = [...new Set(set.views.map(({ view }) => view))];
     const { logs, builds } = await logsOf(spec, viewIds);
     const served = rows.flatMap((row) => servedVector(row, viewIds, builds));
-    const duckdb = await DuckDb.open(duckdbSettings(config));
-    try {
-      const skewed = await findSkew({ spec, featureSet: manifest.featureSet, served, logs, blobs, duckdb });
-      return { checkable, checked: served.length, skewed };
-    } finally {
-      duckdb.close();
-    }
+    const skewed = await withDuckDb(config, (duckdb) =>
+      findSkew({ spec, featureSet: manifest.featureSet, served, logs, blobs, duckdb }),
+    );
+    return { checkable, checked: served.length, skewed };
   }
 
   /** What each view has been made of: the log as it was when it was built, and what has been pushed since. */

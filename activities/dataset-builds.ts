@@ -13,7 +13,6 @@ import type { DatasetCheckpoint } from '../features/offline/dataset-chunks.ts';
 import { diffDatasets } from '../features/offline/dataset-diff.ts';
 import { explainRow, type OpenDataset } from '../features/offline/dataset-explanation.ts';
 import type { KnowledgeCut } from '../features/offline/dataset-job.ts';
-import { DuckDb } from '../features/offline/duckdb.ts';
 import type {
   BuildDatasetInput,
   BuildDatasetResult,
@@ -22,7 +21,7 @@ import type {
   RebuildDatasetInput,
   RebuildDatasetResult,
 } from '../workflows/messages.ts';
-import { type Dependencies, duckdbSettings } from './dependencies.ts';
+import { type Dependencies, duckdbSettings, withDuckDb } from './dependencies.ts';
 import type { Beating } from './heartbeat.ts';
 import { trainingOf } from './training-plan.ts';
 
@@ -134,13 +133,13 @@ export function createDatasetBuilds({ db, blobs, config, now }: Pick<Dependencie
       }),
     );
     const [a, b] = await Promise.all([openDataset(before, inputs), openDataset(after, inputs)]);
-    return withDuckDb(signal, (duckdb) => diffDatasets(duckdb, a, b));
+    return withDuckDb(config, (duckdb) => diffDatasets(duckdb, a, b), signal);
   }
 
   async function explain({ dataset: digest, row }: ExplainRowInput, signal: AbortSignal): Promise<RowExplanation> {
     const dataset = await getDataset(db, digest);
     const opened = await openDataset(dataset, dataset.manifest.inputs);
-    return withDuckDb(signal, (duckdb) => explainRow(duckdb, opened, row));
+    return withDuckDb(config, (duckdb) => explainRow(duckdb, opened, row), signal);
   }
 
   async function openDataset(
@@ -151,18 +150,6 @@ export function createDatasetBuilds({ db, blobs, config, now }: Pick<Dependencie
     const { spec } = await getProjectVersion(db, project, manifest.projectDigest);
     const logs = await localLogs(inputs, blobs);
     return { digest, manifest, project: spec, path: await blobs.localPath(file), logs };
-  }
-
-  async function withDuckDb<T>(signal: AbortSignal, work: (duckdb: DuckDb) => Promise<T>): Promise<T> {
-    const duckdb = await DuckDb.open(duckdbSettings(config));
-    const interrupt = (): void => duckdb.interrupt();
-    signal.addEventListener('abort', interrupt);
-    try {
-      return await work(duckdb);
-    } finally {
-      signal.removeEventListener('abort', interrupt);
-      duckdb.close();
-    }
   }
 }
 

@@ -31,7 +31,6 @@ import { type KeyHolders, keyHoldersOf } from '../domain/features/forgotten-keys
 import { type ProjectSpec, versioned } from '../domain/project/spec.ts';
 import type { Micros } from '../domain/time.ts';
 import { encodeKey } from '../features/kernel/key-encoding.ts';
-import { DuckDb } from '../features/offline/duckdb.ts';
 import {
   countInDataset,
   countInLog,
@@ -42,7 +41,7 @@ import {
   removeFromQuarantine,
 } from '../features/offline/forget-rows.ts';
 import { editGuarded } from '../features/online/guarded-write.ts';
-import { type Dependencies, duckdbSettings } from './dependencies.ts';
+import { type Dependencies, withDuckDb } from './dependencies.ts';
 import { createForgetScan, rolesInDataset, rolesOfModels } from './forget-scan.ts';
 import { type Beating, withHeartbeat } from './heartbeat.ts';
 
@@ -224,12 +223,7 @@ export function createForgettingActivities(dependencies: Dependencies) {
   }
 
   async function withFiles<T>({ signal }: Beating, run: (work: FileWork) => Promise<T>): Promise<T> {
-    const duckdb = await DuckDb.open(duckdbSettings(config));
-    try {
-      return await run({ blobs, workDir: config.workDir, duckdb, signal });
-    } finally {
-      duckdb.close();
-    }
+    return withDuckDb(config, (duckdb) => run({ blobs, workDir: config.workDir, duckdb, signal }));
   }
 
   async function forgetLog(

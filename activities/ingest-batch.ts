@@ -21,11 +21,11 @@ import { SerinError } from '../domain/errors.ts';
 import type { LogFile } from '../domain/features/log-file.ts';
 import type { EventIndexFile } from '../domain/features/event-index.ts';
 import type { SourceSpec } from '../domain/project/spec.ts';
-import { DuckDb } from '../features/offline/duckdb.ts';
+import type { DuckDb } from '../features/offline/duckdb.ts';
 import { indexLogFiles } from '../features/offline/event-index-writer.ts';
 import { ingestBuffered, ingestFile } from '../features/offline/ingest.ts';
 import type { IngestSourceResult } from '../workflows/messages.ts';
-import { type Dependencies, duckdbSettings, sha256 } from './dependencies.ts';
+import { type Dependencies, withDuckDb, sha256 } from './dependencies.ts';
 import type { Beating } from './heartbeat.ts';
 import type { LogUpkeep } from './log-upkeep.ts';
 
@@ -61,15 +61,6 @@ export function createIngestion(
 ) {
   return { ingestFromFile, ingestPushed };
 
-  async function withDuckDb<T>(work: (duckdb: DuckDb) => Promise<T>): Promise<T> {
-    const duckdb = await DuckDb.open(duckdbSettings(config));
-    try {
-      return await work(duckdb);
-    } finally {
-      duckdb.close();
-    }
-  }
-
   /** The ids of a batch's rows, for the index; null when it has none. */
   async function indexOf(
     source: SourceSpec,
@@ -102,7 +93,7 @@ export function createIngestion(
       // the buffer before the log: what is moved from one to the other meanwhile is in both, not in neither
       const buffered = await listUnloggedVersions(db, source.name);
       const existing = await listLogFiles(db, source.name);
-      const { result, index } = await withDuckDb(async (duckdb) => {
+      const { result, index } = await withDuckDb(config, async (duckdb) => {
         const result = await ingestFile({
           source,
           keys,
@@ -164,7 +155,7 @@ export function createIngestion(
     if (done !== undefined) return resultOf(done, true);
     const revision = await forgottenRevision(db, source.name);
     const seen = { rows: 0, firstSeq: 0, lastSeq: 0 };
-    const { files, index } = await withDuckDb(async (duckdb) => {
+    const { files, index } = await withDuckDb(config, async (duckdb) => {
       const rows = unlogged(source.name, upToSeq, seen, progress);
       const files = await ingestBuffered({ source, rows, batchId, blobs, workDir: config.workDir, duckdb, signal });
       return { files, index: await indexOf(source, batchId, files, duckdb) };

@@ -8,10 +8,9 @@ import { planIndexMerge } from '../domain/features/event-index.ts';
 import { nextCompaction } from '../domain/features/log-compaction.ts';
 import type { SourceSpec } from '../domain/project/spec.ts';
 import { mergeLogFiles } from '../features/offline/compact-log.ts';
-import { DuckDb } from '../features/offline/duckdb.ts';
 import { indexLogFiles, mergeIndexFiles } from '../features/offline/event-index-writer.ts';
 import type { CompactLogResult } from '../workflows/messages.ts';
-import { type Dependencies, duckdbSettings } from './dependencies.ts';
+import { type Dependencies, withDuckDb } from './dependencies.ts';
 import type { Beating } from './heartbeat.ts';
 
 export interface LogUpkeep {
@@ -37,9 +36,8 @@ export function createLogUpkeep({
         if (compaction === null) return { filesMerged: merged, rows, files: files.length };
         signal.throwIfAborted();
         const name = `compact-${randomUUID()}`;
-        const duckdb = await DuckDb.open(duckdbSettings(config));
-        const by = await mergeLogFiles({ source, compaction, name, blobs, workDir, duckdb, signal }).finally(() =>
-          duckdb.close(),
+        const by = await withDuckDb(config, (duckdb) =>
+          mergeLogFiles({ source, compaction, name, blobs, workDir, duckdb, signal }),
         );
         const replaced = await db
           .transaction()
@@ -55,8 +53,7 @@ export function createLogUpkeep({
       const path = join(workDir, `index-${randomUUID()}`);
       const old = await listUnindexedFiles(db, source.name);
       if (old.length > 0) {
-        const duckdb = await DuckDb.open(duckdbSettings(config));
-        const file = await indexLogFiles({ source, files: old, blobs, path, duckdb }).finally(() => duckdb.close());
+        const file = await withDuckDb(config, (duckdb) => indexLogFiles({ source, files: old, blobs, path, duckdb }));
         await db.transaction().execute(async (tx) => {
           await addIndexFile(tx, source.name, file);
           await markIndexed(tx, source.name, old);

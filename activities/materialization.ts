@@ -18,14 +18,13 @@ import type { LogFile } from '../domain/features/log-file.ts';
 import { type FeatureViewSpec, type SourceSpec, versioned } from '../domain/project/spec.ts';
 import { MICROS_PER_HOUR, type Micros } from '../domain/time.ts';
 import { compileViewOf, type CompiledView } from '../features/kernel/compiled-view.ts';
-import { DuckDb } from '../features/offline/duckdb.ts';
 import { CHUNK_ENTRIES } from '../features/online/guarded-write.ts';
 import { shadowIdOf } from '../features/online/online-store.ts';
 import type { PushedEvent } from '../features/online/pushed-event.ts';
 import { catchUpShadow, type FillProgress, fillShadow } from '../features/online/shadow.ts';
 import { checkShadow, type ShadowDifference } from '../features/reader/shadow-check.ts';
 import type { FillPlan, FilledShadow, ShadowBuild, ShadowVerdict } from '../workflows/messages.ts';
-import { type Dependencies, duckdbSettings } from './dependencies.ts';
+import { type Dependencies, withDuckDb } from './dependencies.ts';
 import type { Beating } from './heartbeat.ts';
 
 /** The monitor that a failed check of a build is raised under; its subject is the view. */
@@ -94,7 +93,7 @@ export function createMaterialization({
     const rows = logFiles.reduce((sum, file) => sum + file.rows, 0);
     const parts = build.parts ?? Math.min(PARTS_MAX, Math.max(1, Math.ceil(rows / EVENTS_PER_PART)));
     const pace = new Pace(keysPerSecond, signal);
-    const filled = await withDuckDb((duckdb) =>
+    const filled = await withDuckDb(config, (duckdb) =>
       fillShadow({
         ...each,
         logFiles,
@@ -129,7 +128,7 @@ export function createMaterialization({
     const { shadowId, upToSeq, foldAt, keys, generation } = build;
     const { view, definition } = await definitionOf(build.project, build.view);
     const logFiles = await listLogFiles(db, definition.source.name);
-    const { keys: checked, differences } = await withDuckDb((duckdb) =>
+    const { keys: checked, differences } = await withDuckDb(config, (duckdb) =>
       checkShadow({
         view,
         definition,
@@ -232,15 +231,6 @@ export function createMaterialization({
       throw new SerinError('REFERENCE_MISSING', `the project "${project}" has no view ${viewId} any more`);
     const source = spec.sources.find(({ name }) => name === view.source)!;
     return { view: compileViewOf(spec, viewId), definition: { view, source } };
-  }
-
-  async function withDuckDb<T>(work: (duckdb: DuckDb) => Promise<T>): Promise<T> {
-    const duckdb = await DuckDb.open(duckdbSettings(config));
-    try {
-      return await work(duckdb);
-    } finally {
-      duckdb.close();
-    }
   }
 
   async function pushedAfter(source: string, afterSeq: number): Promise<PushedEvent[]> {
