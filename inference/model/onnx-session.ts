@@ -1,8 +1,7 @@
-import './telemetry-off.ts';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { SerinError } from '../../domain/errors.ts';
 import { modelSignature } from '../../domain/project/feature-schema.ts';
-import { readFile } from 'node:fs/promises';
+import { createSession, invalidModel, messageOf } from './create-session.ts';
 import type { Scorer } from './scorer.ts';
 import { chooseTreeRunner } from './tree-runner.ts';
 
@@ -23,19 +22,6 @@ export interface OnnxModel extends Scorer {
   readonly inputName: string;
   readonly outputName: string;
 }
-
-/**
- * One thread and no spinning: a process serves on one core, and a spinning pool of threads doubles the CPU per request
- * and stalls for milliseconds beside a busy neighbour (measured; research/serving-and-monitoring.md §2).
- */
-export const SESSION_OPTIONS: InferenceSession.SessionOptions = {
-  intraOpNumThreads: 1,
-  interOpNumThreads: 1,
-  executionMode: 'sequential',
-  graphOptimizationLevel: 'all',
-  logSeverityLevel: 3,
-  extra: { session: { intra_op: { allow_spinning: '0' } } },
-};
 
 /** Rows of the warm-up runs: one, and one that takes the path for batches. */
 const WARM_UP_ROWS = [1, 32] as const;
@@ -64,8 +50,7 @@ export async function loadOnnxModel(
       return output.data as Float32Array;
     };
     for (const rows of WARM_UP_ROWS) await run(new Float32Array(rows * featureCount), rows);
-    const bytes = typeof source === 'string' ? await readFile(source) : source;
-    const trees = await chooseTreeRunner(bytes, featureCount, async (features, rows) => {
+    const trees = await chooseTreeRunner(source, featureCount, async (features, rows) => {
       return new Map([[outputName, await run(features, rows)]]);
     });
     return {
@@ -81,17 +66,9 @@ export async function loadOnnxModel(
     };
   } catch (error) {
     await session.release();
-    throw error instanceof SerinError ? error : invalid(name, `it loads but does not run: ${messageOf(error)}`, error);
-  }
-}
-
-async function createSession(source: string | Uint8Array, name: string): Promise<InferenceSession> {
-  try {
-    return typeof source === 'string'
-      ? await InferenceSession.create(source, SESSION_OPTIONS)
-      : await InferenceSession.create(source, SESSION_OPTIONS);
-  } catch (error) {
-    throw invalid(name, `ONNX Runtime does not load it: ${messageOf(error)}`, error);
+    throw error instanceof SerinError
+      ? error
+      : invalidModel(name, `it loads but does not run: ${messageOf(error)}`, error);
   }
 }
 
@@ -99,19 +76,22 @@ function readSignature(session: InferenceSession, name: string, expected: OnnxSi
   const inputs = session.inputMetadata;
   const [input] = inputs;
   if (inputs.length !== 1 || !input)
-    throw invalid(name, `it has ${inputs.length} inputs (${session.inputNames.join(', ')}), expected one`);
+    throw invalidModel(name, `it has ${inputs.length} inputs (${session.inputNames.join(', ')}), expected one`);
   if (!input.isTensor || input.type !== 'float32') {
-    throw invalid(name, `its input "${input.name}" is ${input.isTensor ? input.type : 'no tensor'}, expected float32`);
+    throw invalidModel(
+      name,
+      `its input "${input.name}" is ${input.isTensor ? input.type : 'no tensor'}, expected float32`,
+    );
   }
   if (input.shape.length !== 2)
-    throw invalid(name, `its input "${input.name}" has ${input.shape.length} dimensions, expected [N, F]`);
+    throw invalidModel(name, `its input "${input.name}" has ${input.shape.length} dimensions, expected [N, F]`);
   const featureCount = input.shape[1];
-  if (typeof featureCount !== 'number') throw invalid(name, `the width of its input "${input.name}" is not fixed`);
+  if (typeof featureCount !== 'number') throw invalidModel(name, `the width of its input "${input.name}" is not fixed`);
   if (expected.inputName !== undefined && input.name !== expected.inputName) {
-    throw invalid(name, `its input is called "${input.name}", expected "${expected.inputName}"`);
+    throw invalidModel(name, `its input is called "${input.name}", expected "${expected.inputName}"`);
   }
   if (expected.featureCount !== undefined && featureCount !== expected.featureCount) {
-    throw invalid(
+    throw invalidModel(
       name,
       `its input "${input.name}" takes ${featureCount} features, the feature set has ${expected.featureCount}`,
     );
@@ -138,16 +118,8 @@ function outputOf(
   const described = session.outputMetadata.map((each) =>
     each.isTensor ? `${each.name} ${each.type} [${each.shape.join(', ')}]` : `${each.name}, no tensor`,
   );
-  throw invalid(
+  throw invalidModel(
     name,
     `it gives ${described.join('; ')}, expected ${expected === undefined ? 'one' : `"${expected}"`} float32 [N, 1]`,
   );
-}
-
-function invalid(name: string, problem: string, cause?: unknown): SerinError {
-  return new SerinError('MODEL_FILE_INVALID', `${name}: ${problem}`, { cause, fields: { model: name } });
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,10 +1,8 @@
-import './telemetry-off.ts';
-import { readFile, stat } from 'node:fs/promises';
-import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import { type InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { SerinError } from '../../domain/errors.ts';
 import { allocate, copyInto, type Datatype, sliceOf, type TensorData } from '../oip/datatypes.ts';
 import type { Tensor, TensorMetadata } from '../oip/model.ts';
-import { SESSION_OPTIONS } from './onnx-session.ts';
+import { createSession, invalidModel, messageOf } from './create-session.ts';
 import { chooseTreeRunner, type TreeRunner } from './tree-runner.ts';
 
 /** ONNX Runtime's names of the datatypes that it takes from JavaScript. */
@@ -39,17 +37,15 @@ export interface TensorSession {
 
 /** @param name what messages call it @throws SerinError MODEL_FILE_INVALID */
 export async function openTensorSession(path: string, name: string): Promise<TensorSession> {
-  const session = await InferenceSession.create(path, SESSION_OPTIONS).catch((error: unknown) => {
-    throw invalid(name, `ONNX Runtime does not load it: ${messageOf(error)}`, error);
-  });
+  const session = await createSession(path, name);
   try {
     const inputs = session.inputMetadata.map((input) => {
-      if (!input.isTensor) throw invalid(name, `its input "${input.name}" is no tensor`);
+      if (!input.isTensor) throw invalidModel(name, `its input "${input.name}" is no tensor`);
       return metadataOf(input, name);
     });
     const outputs = session.outputMetadata.flatMap((output) => (output.isTensor ? [metadataOf(output, name)] : []));
     if (inputs.length === 0 || outputs.length === 0)
-      throw invalid(name, `it has ${inputs.length} inputs and ${outputs.length} outputs that are tensors`);
+      throw invalidModel(name, `it has ${inputs.length} inputs and ${outputs.length} outputs that are tensors`);
     const opened = await settle(runOf(session, name, inputs, outputs), name, inputs, outputs);
     const trees = await treesOf(path, opened);
     return { ...opened, ...(trees !== null && { run: treeRun(opened, trees) }), release: () => session.release() };
@@ -117,7 +113,7 @@ async function settle(
         all,
       );
     } catch (error) {
-      throw invalid(name, `it loads but does not run: ${messageOf(error)}`, error);
+      throw invalidModel(name, `it loads but does not run: ${messageOf(error)}`, error);
     }
   };
   await runWith(1);
@@ -128,16 +124,12 @@ async function settle(
   return { inputs, outputs: batched ? found : outputs, batched, run };
 }
 
-/** Larger files are no ensembles that JavaScript would evaluate faster. */
-const TREE_FILE_MAX_BYTES = 64 << 20;
-
 async function treesOf(path: string, { inputs, outputs, batched, run }: Opened): Promise<TreeRunner | null> {
   const [input] = inputs;
   if (!batched || inputs.length !== 1 || input!.datatype !== 'FP32' || input!.shape.length !== 2) return null;
-  if ((await stat(path)).size > TREE_FILE_MAX_BYTES) return null;
   const width = input!.shape[1]!;
   const all = outputs.map((_, i) => i);
-  return chooseTreeRunner(await readFile(path), width, async (data, rows) => {
+  return chooseTreeRunner(path, width, async (data, rows) => {
     const tensors = await run([{ datatype: 'FP32', shape: [rows, width], data }], all);
     return new Map(outputs.map(({ name }, i) => [name, tensors[i]!.data]));
   });
@@ -171,7 +163,8 @@ function zeros(datatype: Datatype, shape: readonly number[]): TensorData {
 
 function metadataOf(value: InferenceSession.TensorValueMetadata, model: string): TensorMetadata {
   const datatype = DATATYPES.get(value.type);
-  if (datatype === undefined) throw invalid(model, `"${value.name}" is of type ${value.type}, which is not served`);
+  if (datatype === undefined)
+    throw invalidModel(model, `"${value.name}" is of type ${value.type}, which is not served`);
   return {
     name: value.name,
     datatype,
@@ -202,12 +195,4 @@ export function partOfBatch(outputs: readonly Tensor[], from: number, rows: numb
     const width = data.length / shape[0]!;
     return { datatype, shape: [rows, ...shape.slice(1)], data: sliceOf(data, from * width, (from + rows) * width) };
   });
-}
-
-function invalid(name: string, problem: string, cause?: unknown): SerinError {
-  return new SerinError('MODEL_FILE_INVALID', `${name}: ${problem}`, { cause, fields: { model: name } });
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -174,8 +174,9 @@ function layOut(node: OnnxNode): Omit<TreeEnsemble, 'inputName' | 'outputs'> | n
   const at = new Map(treeIds.map((treeId, i) => [treeId * NODE_IDS + nodeIds[i]!, i]));
   const leafValues = new Map<number, number>();
   const weights = floats(`${side}_weights`);
+  const leafNodes = ints(`${side}_nodeids`);
   ints(`${side}_treeids`).forEach((treeId, i) => {
-    const key = treeId * NODE_IDS + ints(`${side}_nodeids`)[i]!;
+    const key = treeId * NODE_IDS + leafNodes[i]!;
     leafValues.set(key, Math.fround((leafValues.get(key) ?? 0) + weights[i]!));
   });
 

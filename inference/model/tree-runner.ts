@@ -4,7 +4,8 @@
  * the splits, and only where it is faster on this machine. One or the other for all batches, so that an answer does not
  * depend on the batch it came in.
  */
-import { type TensorData } from '../oip/datatypes.ts';
+import { readFile, stat } from 'node:fs/promises';
+import type { TensorData } from '../oip/datatypes.ts';
 import { readTreeEnsemble, type TreeEnsemble, type TreeOutput } from './tree-ensemble.ts';
 import { createTreeEvaluator, sigmoid, type TreeEvaluator } from './tree-evaluator.ts';
 
@@ -23,13 +24,18 @@ const TOLERANCE = 1e-6;
 const TIMED_ROWS = 8;
 const TIMED_RUNS = 40;
 
-/** @returns null where ONNX Runtime should run the model. @throws what the reference throws */
+/** Larger files are no ensembles that JavaScript would evaluate faster; they are not read a second time. */
+const MAX_BYTES = 64 << 20;
+
+/** @param source of the model: path, or the bytes themselves @returns null where ONNX Runtime should run the model. @throws what the reference throws */
 export async function chooseTreeRunner(
-  bytes: Uint8Array,
+  source: string | Uint8Array,
   width: number,
   reference: ReferenceRun,
 ): Promise<TreeRunner | null> {
-  const ensemble = readTreeEnsemble(bytes);
+  const size = typeof source === 'string' ? (await stat(source)).size : source.byteLength;
+  if (size > MAX_BYTES) return null;
+  const ensemble = readTreeEnsemble(typeof source === 'string' ? await readFile(source) : source);
   if (ensemble === null || ensemble.edgeStarts.length - 1 > width) return null;
   const evaluator = createTreeEvaluator(ensemble);
   const rows = edgeRows(ensemble, width);

@@ -2,7 +2,8 @@
  * The datatypes of the Open Inference Protocol, each with its memory and its JSON. Tensors are row-major and, as bytes,
  * little-endian (specification/protocol/required_api.md and Triton's binary tensor data extension).
  */
-import { SerinError } from '../../domain/errors.ts';
+import type { SerinError } from '../../domain/errors.ts';
+import { refusal } from './describe.ts';
 
 export const DATATYPES = [
   'BOOL',
@@ -333,8 +334,4 @@ export function numberOfHalf(half: number): number {
   if (exponent === 0) return sign * fraction * 2 ** -24;
   if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
-
-function refusal(rule: string): SerinError {
-  return new SerinError('INPUT_INVALID', rule);
 }

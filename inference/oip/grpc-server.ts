@@ -9,6 +9,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { SerinError } from '../../domain/errors.ts';
+import { messageOf } from '../model/create-session.ts';
 import {
   type Datatype,
   DATATYPES,
@@ -17,10 +18,21 @@ import {
   type TensorData,
   writeBinaryData,
 } from './datatypes.ts';
+import {
+  checkLoadParameters,
+  MESSAGE_LIMIT_BYTES,
+  modelConfiguration,
+  modelIndex,
+  modelMetadata,
+  refusal,
+  serverMetadata,
+  statisticsOf,
+  statusOf,
+} from './describe.ts';
 import { GRPC_SERVICE, type Message } from './grpc-messages.ts';
 import { type GivenInput, matchInputs, outputPosition } from './infer-request.ts';
-import type { Tensor, TensorMetadata, TensorModel } from './model.ts';
-import { EXTENSIONS, MAX_BATCH_SIZE, type OipDeps } from './routes.ts';
+import type { Tensor, TensorModel } from './model.ts';
+import type { OipDeps } from './routes.ts';
 
 export interface GrpcListener {
   readonly port: number;
@@ -28,13 +40,11 @@ export interface GrpcListener {
   close(): Promise<void>;
 }
 
-const MAX_MESSAGE_BYTES = 64 << 20;
-
 /** @param address `host:port`; port 0 takes a free one */
 export async function startGrpcServer(deps: OipDeps, address: string): Promise<GrpcListener> {
   const server = new Server({
-    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+    'grpc.max_receive_message_length': MESSAGE_LIMIT_BYTES,
+    'grpc.max_send_message_length': MESSAGE_LIMIT_BYTES,
   });
   server.addService(GRPC_SERVICE, implementation(deps));
   const port = await new Promise<number>((resolve, reject) => {
@@ -53,50 +63,40 @@ export async function startGrpcServer(deps: OipDeps, address: string): Promise<G
 
 function implementation(deps: OipDeps): UntypedServiceImplementation {
   const { repository, isReady, serverVersion, statistics, manage, authorizeOperator } = deps;
-  const modelOf = ({ name, version }: Message): TensorModel =>
-    repository.get(name as string, (version as string) || undefined);
+  const modelOf = (name: unknown, version: unknown): TensorModel => repository.get(name as string, versionOf(version));
   const managed = (action: 'load' | 'unload') =>
     answer(async ({ model_name, parameters }, metadata) => {
       authorizeOperator({ headers: { authorization: metadata.get('authorization')[0]?.toString() } });
-      const given = Object.keys(parameters as Message).filter((name) => name !== 'unload_dependents');
-      if (given.length > 0)
-        throw refusal(`the parameter "${given[0]}" is not taken: a model is loaded from the file it was started with`);
+      checkLoadParameters(Object.keys(parameters as Message));
       await manage(action, model_name as string);
       return {};
     });
   return {
     ServerLive: answer(() => ({ live: true })),
     ServerReady: answer(() => ({ ready: isReady() })),
-    ServerMetadata: answer(() => ({ name: 'serin', version: serverVersion, extensions: EXTENSIONS })),
-    ModelReady: answer((request) => {
+    ServerMetadata: answer(() => serverMetadata(serverVersion)),
+    ModelReady: answer(({ name, version }) => {
       try {
-        modelOf(request);
+        modelOf(name, version);
         return { ready: true };
       } catch (error) {
         if (error instanceof SerinError && error.code === 'MODEL_NOT_READY') return { ready: false };
         throw error;
       }
     }),
-    ModelMetadata: answer((request) => {
-      const { name, versions, platform, inputs, outputs } = modelOf(request);
-      return { name, versions, platform, inputs, outputs };
-    }),
-    ModelConfig: answer((request) => ({ config: configurationOf(modelOf(request)) })),
+    ModelMetadata: answer(({ name, version }) => modelMetadata(modelOf(name, version))),
+    ModelConfig: answer(({ name, version }) => ({
+      config: modelConfiguration(modelOf(name, version), configTypeNumber),
+    })),
     ModelStatistics: answer(async ({ name, version }) => {
       const all = await statistics();
-      if (name === '') return { model_stats: all };
-      const model = repository.get(name as string, (version as string) || undefined);
-      return {
-        model_stats: all.filter((each) => each.name === model.name && (version === '' || each.version === version)),
-      };
+      return { model_stats: name === '' ? all : statisticsOf(all, repository, name as string, versionOf(version)) };
     }),
-    RepositoryIndex: answer(({ ready }) => ({
-      models: repository.index().filter(({ state }) => ready !== true || state === 'READY'),
-    })),
+    RepositoryIndex: answer(({ ready }) => ({ models: modelIndex(repository, ready === true) })),
     RepositoryModelLoad: managed('load'),
     RepositoryModelUnload: managed('unload'),
     ModelInfer: answer(async (request) => {
-      const model = repository.get(request['model_name'] as string, (request['model_version'] as string) || undefined);
+      const model = modelOf(request['model_name'], request['model_version']);
       const inputs = matchInputs(givenInputs(request), model);
       const outputs = askedOutputs(request['outputs'] as readonly Message[], model);
       const tensors = await model.infer(inputs, outputs, timeoutMsOf(request['parameters'] as Message));
@@ -111,6 +111,11 @@ function implementation(deps: OipDeps): UntypedServiceImplementation {
   };
 }
 
+/** The protocol leaves a version out as empty text. */
+function versionOf(version: unknown): string | undefined {
+  return (version as string) || undefined;
+}
+
 type Body = (request: Message, metadata: Metadata) => Message | Promise<Message>;
 
 function answer(body: Body): handleUnaryCall<Message, Message> {
@@ -119,7 +124,7 @@ function answer(body: Body): handleUnaryCall<Message, Message> {
       try {
         callback(null, await body(call.request, call.metadata));
       } catch (error) {
-        callback({ code: codeOf(error), details: error instanceof Error ? error.message : String(error) });
+        callback({ code: codeOf(error), details: messageOf(error) });
       }
     })();
   };
@@ -127,8 +132,7 @@ function answer(body: Body): handleUnaryCall<Message, Message> {
 
 function codeOf(error: unknown): status {
   if (!(error instanceof SerinError)) return status.INTERNAL;
-  if (error.code === 'MODEL_FILE_INVALID' || error.code === 'COMMAND_REFUSED') return status.INVALID_ARGUMENT;
-  switch (error.status) {
+  switch (statusOf(error)) {
     case 400:
       return status.INVALID_ARGUMENT;
     case 401:
@@ -215,28 +219,7 @@ function timeoutMsOf(parameters: Message): number | null {
   return micros > 0 ? micros / 1_000 : null;
 }
 
-function configurationOf({ name, platform, batched, inputs, outputs }: TensorModel): Message {
-  const dims = (tensor: TensorMetadata) => ({
-    name: tensor.name,
-    data_type: configTypeNumber(tensor.datatype),
-    dims: batched ? tensor.shape.slice(1) : tensor.shape,
-  });
-  return {
-    name,
-    platform: platform === 'onnx_onnxv1' ? 'onnxruntime_onnx' : platform,
-    backend: platform === 'onnx_onnxv1' ? 'onnxruntime' : 'serin',
-    max_batch_size: batched ? MAX_BATCH_SIZE : 0,
-    input: inputs.map(dims),
-    output: outputs.map(dims),
-    default_model_filename: 'model.onnx',
-  };
-}
-
 /** Triton's enum numbers the types in the order of `DATATYPES`, from 1, with text last. */
 function configTypeNumber(datatype: Datatype): number {
   return DATATYPES.indexOf(datatype) + 1;
-}
-
-function refusal(rule: string): SerinError {
-  return new SerinError('INPUT_INVALID', rule);
 }

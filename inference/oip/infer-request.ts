@@ -12,6 +12,7 @@ import {
   readJsonData,
   type TensorData,
 } from './datatypes.ts';
+import { refusal } from './describe.ts';
 import type { Tensor, TensorMetadata, TensorModel } from './model.ts';
 
 export interface InferRequest {
@@ -302,10 +303,6 @@ export function parseJson(bytes: Buffer): unknown {
 
 export function isObject(value: unknown): value is Members {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function refusal(rule: string): SerinError {
-  return new SerinError('INPUT_INVALID', rule);
 }
 
 /** `FP32` as the configuration extension writes it. */

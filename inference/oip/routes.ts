@@ -6,9 +6,21 @@ import { promisify } from 'node:util';
 import { deflate, gunzip, gzip, inflate } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { SerinError } from '../../domain/errors.ts';
+import { messageOf } from '../model/create-session.ts';
+import {
+  checkLoadParameters,
+  MESSAGE_LIMIT_BYTES,
+  modelConfiguration,
+  modelIndex,
+  modelMetadata,
+  refusal,
+  serverMetadata,
+  statisticsOf,
+  statusOf,
+} from './describe.ts';
 import { configType, isObject, parseJson, readInferRequest } from './infer-request.ts';
 import { writeInferResponse } from './infer-response.ts';
-import type { ModelRepository, TensorMetadata, TensorModel } from './model.ts';
+import type { ModelRepository, TensorModel } from './model.ts';
 import type { ModelStatisticsReport } from './statistics.ts';
 
 export interface OipDeps {
@@ -27,16 +39,8 @@ interface ModelRoute {
   Params: { model: string; version?: string };
 }
 
-export const EXTENSIONS = [
-  'binary_tensor_data',
-  'statistics',
-  'model_configuration',
-  'model_repository',
-  'schedule_policy',
-];
 const JSON_TYPE = 'application/json; charset=utf-8';
 const HEADER_LENGTH = 'inference-header-content-length';
-const BODY_LIMIT_BYTES = 64 << 20;
 /** Smaller answers are not worth the CPU of compressing them. */
 const COMPRESS_FROM_BYTES = 1_024;
 
@@ -55,7 +59,7 @@ export async function registerOipRoutes(app: FastifyInstance, deps: OipDeps): Pr
     // whatever its content type says, or does not say: the real clients send none
     oip.addContentTypeParser(
       '*',
-      { parseAs: 'buffer', bodyLimit: BODY_LIMIT_BYTES },
+      { parseAs: 'buffer', bodyLimit: MESSAGE_LIMIT_BYTES },
       async (request: FastifyRequest, body: Buffer) => decoded(request, body),
     );
     oip.setErrorHandler((error, _request, reply) => sendError(reply, error));
@@ -70,7 +74,7 @@ export async function registerOipRoutes(app: FastifyInstance, deps: OipDeps): Pr
 }
 
 function registerServerRoutes(oip: FastifyInstance, { repository, isReady, serverVersion, statistics }: OipDeps): void {
-  oip.get('/v2', () => ({ name: 'serin', version: serverVersion, extensions: EXTENSIONS }));
+  oip.get('/v2', () => serverMetadata(serverVersion));
   oip.get('/v2/health/live', () => ({ live: true }));
   oip.get('/v2/health/ready', (_request, reply) => {
     const ready = isReady();
@@ -79,26 +83,20 @@ function registerServerRoutes(oip: FastifyInstance, { repository, isReady, serve
   oip.get('/v2/models/stats', async () => ({ model_stats: await statistics() }));
   for (const path of ['/v2/models/:model/stats', '/v2/models/:model/versions/:version/stats']) {
     oip.get<ModelRoute>(path, async ({ params }) => {
-      const { name } = repository.get(params.model, params.version);
-      const all = await statistics();
-      return {
-        model_stats: all.filter(
-          (each) => each.name === name && (params.version === undefined || each.version === params.version),
-        ),
-      };
+      return { model_stats: statisticsOf(await statistics(), repository, params.model, params.version) };
     });
   }
 }
 
 function registerModelRoutes(oip: FastifyInstance, { repository }: OipDeps): void {
   for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
-    oip.get<ModelRoute>(path, ({ params }) => metadata(repository.get(params.model, params.version)));
+    oip.get<ModelRoute>(path, ({ params }) => modelMetadata(repository.get(params.model, params.version)));
     oip.get<ModelRoute>(`${path}/config`, ({ params }) => configuration(repository.get(params.model, params.version)));
     oip.get<ModelRoute>(`${path}/ready`, ({ params }) => ({
       name: repository.get(params.model, params.version).name,
       ready: true,
     }));
-    oip.post<ModelRoute>(`${path}/infer`, { bodyLimit: BODY_LIMIT_BYTES }, async (request, reply) => {
+    oip.post<ModelRoute>(`${path}/infer`, { bodyLimit: MESSAGE_LIMIT_BYTES }, async (request, reply) => {
       const model = repository.get(request.params.model, request.params.version);
       const infer = readInferRequest(bodyOf(request), headerLengthOf(request), model);
       const tensors = await model.infer(infer.inputs, infer.outputs, infer.timeoutMs);
@@ -114,56 +112,31 @@ function registerRepositoryRoutes(oip: FastifyInstance, { repository, manage, au
   oip.post('/v2/repository/index', (request, reply) => {
     const body = optionalObject(bodyOf(request));
     const { ready } = body;
-    if (ready !== undefined && typeof ready !== 'boolean')
-      throw new SerinError('INPUT_INVALID', '"ready" must be true or false');
-    const entries = repository.index();
-    return reply.send(ready === true ? entries.filter(({ state }) => state === 'READY') : entries);
+    if (ready !== undefined && typeof ready !== 'boolean') throw refusal('"ready" must be true or false');
+    return reply.send(modelIndex(repository, ready === true));
   });
   for (const action of ['load', 'unload'] as const) {
     oip.post<ModelRoute>(`/v2/repository/models/:model/${action}`, async (request, reply) => {
       authorizeOperator(request);
       const { parameters } = optionalObject(bodyOf(request));
-      if (parameters !== undefined && !isObject(parameters))
-        throw new SerinError('INPUT_INVALID', '"parameters" must be an object');
-      const given = Object.keys(parameters ?? {}).filter((name) => name !== 'unload_dependents');
-      if (given.length > 0) {
-        throw new SerinError(
-          'INPUT_INVALID',
-          `the parameter "${given[0]}" is not taken: a model is loaded from the file it was started with`,
-        );
-      }
+      if (parameters !== undefined && !isObject(parameters)) throw refusal('"parameters" must be an object');
+      checkLoadParameters(Object.keys(parameters ?? {}));
       await manage(action, request.params.model);
       return reply.code(200).type(JSON_TYPE).send('{}');
     });
   }
 }
 
-function metadata({ name, versions, platform, inputs, outputs }: TensorModel) {
-  return { name, versions, platform, inputs, outputs };
-}
-
-/** Triton's model configuration, as far as it has a meaning here; dims leave the batch out. */
-function configuration({ name, platform, batched, inputs, outputs }: TensorModel) {
-  const dims = ({ name: tensor, datatype, shape }: TensorMetadata) => ({
-    name: tensor,
-    data_type: configType(datatype),
-    dims: batched ? shape.slice(1) : shape,
-  });
+/** Over HTTP there is room for what has one value only. */
+function configuration(model: TensorModel) {
+  const common = modelConfiguration(model, configType);
   return {
-    name,
-    platform: platform === 'onnx_onnxv1' ? 'onnxruntime_onnx' : platform,
-    backend: platform === 'onnx_onnxv1' ? 'onnxruntime' : 'serin',
+    ...common,
     version_policy: { latest: { num_versions: 1 } },
-    max_batch_size: batched ? MAX_BATCH_SIZE : 0,
-    input: inputs.map((input) => ({ ...dims(input), optional: false })),
-    output: outputs.map(dims),
-    instance_group: [{ name, kind: 'KIND_CPU', count: 1 }],
-    default_model_filename: 'model.onnx',
+    input: common.input.map((input) => ({ ...input, optional: false })),
+    instance_group: [{ name: model.name, kind: 'KIND_CPU', count: 1 }],
   };
 }
-
-/** What the configuration says of batched models; larger requests run as they are. */
-export const MAX_BATCH_SIZE = 512;
 
 function bodyOf(request: FastifyRequest): Buffer {
   return (request.body as Buffer | undefined) ?? NO_BODY;
@@ -175,17 +148,14 @@ function optionalObject(body: Buffer): Readonly<Record<string, unknown>> {
   if (body.length === 0) return {};
   const value = parseJson(body);
   if (isObject(value)) return value;
-  throw new SerinError('INPUT_INVALID', 'the request must be a JSON object, or empty');
+  throw refusal('the request must be a JSON object, or empty');
 }
 
 function headerLengthOf(request: FastifyRequest): number | undefined {
   const text = request.headers[HEADER_LENGTH];
   if (text === undefined) return undefined;
   if (typeof text === 'string' && /^\d{1,15}$/.test(text)) return Number(text);
-  throw new SerinError(
-    'INPUT_INVALID',
-    `Inference-Header-Content-Length is "${String(text)}", expected the number of bytes of JSON`,
-  );
+  throw refusal(`Inference-Header-Content-Length is "${String(text)}", expected the number of bytes of JSON`);
 }
 
 async function decoded(request: FastifyRequest, body: Buffer): Promise<Buffer> {
@@ -193,10 +163,10 @@ async function decoded(request: FastifyRequest, body: Buffer): Promise<Buffer> {
   if (encoding === undefined || encoding === 'identity') return body;
   const decode = DECODERS.get(encoding);
   if (decode === undefined) {
-    throw new SerinError('INPUT_INVALID', `the content encoding "${encoding}" is not taken; gzip and deflate are`);
+    throw refusal(`the content encoding "${encoding}" is not taken; gzip and deflate are`);
   }
   try {
-    return await decode(body, { maxOutputLength: BODY_LIMIT_BYTES });
+    return await decode(body, { maxOutputLength: MESSAGE_LIMIT_BYTES });
   } catch (error) {
     throw new SerinError('INPUT_INVALID', `the body cannot be decoded as ${encoding}: ${(error as Error).message}`, {
       cause: error,
@@ -217,20 +187,17 @@ function encoded(
 }
 
 function sendError(reply: FastifyReply, error: unknown): FastifyReply {
-  const status = statusOf(error);
+  const status = error instanceof SerinError ? statusOf(error) : statusOfOther(error);
   if (status >= 500 && !(error instanceof SerinError)) reply.log.error({ err: error }, 'inference failed');
   if (error instanceof SerinError && error.retryable) void reply.header('retry-after', 1);
-  const message = error instanceof Error ? error.message : String(error);
   return reply
     .code(status)
     .type(JSON_TYPE)
-    .send(JSON.stringify({ error: message }));
+    .send(JSON.stringify({ error: messageOf(error) }));
 }
 
-/** A file that does not load and a command that is refused are bad requests to Triton's clients. */
-function statusOf(error: unknown): number {
-  if (error instanceof SerinError)
-    return error.code === 'MODEL_FILE_INVALID' || error.code === 'COMMAND_REFUSED' ? 400 : error.status;
+/** Of what Fastify itself refuses. */
+function statusOfOther(error: unknown): number {
   const status = (error as { statusCode?: unknown } | null)?.statusCode;
   return typeof status === 'number' && status >= 400 ? status : 500;
 }
