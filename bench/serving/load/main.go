@@ -46,13 +46,21 @@ type client struct {
 	reader  *bufio.Reader
 }
 
+func (c *client) connect() error {
+	if c.conn != nil {
+		return nil
+	}
+	conn, err := net.DialTimeout("tcp", c.address, 5*time.Second)
+	if err != nil {
+		return err
+	}
+	c.conn, c.reader = conn, bufio.NewReaderSize(conn, 16<<10)
+	return nil
+}
+
 func (c *client) send(request []byte) error {
-	if c.conn == nil {
-		conn, err := net.DialTimeout("tcp", c.address, 5*time.Second)
-		if err != nil {
-			return err
-		}
-		c.conn, c.reader = conn, bufio.NewReaderSize(conn, 16<<10)
+	if err := c.connect(); err != nil {
+		return err
 	}
 	if err := c.exchange(request); err != nil {
 		c.conn.Close()
@@ -131,17 +139,34 @@ func main() {
 			"POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 			*path, *address, len(body), body)))
 	}
+	clients := connectAll(*address, *connections)
 	if *warmup > 0 {
-		measure(*address, requests, *connections, *rate, *warmup)
+		measure(clients, requests, *rate, *warmup)
 	}
-	json.NewEncoder(os.Stdout).Encode(measure(*address, requests, *connections, *rate, *seconds))
+	json.NewEncoder(os.Stdout).Encode(measure(clients, requests, *rate, *seconds))
 }
 
-func measure(address string, requests [][]byte, connections int, rate, seconds float64) report {
+// Connections stand before the clock starts: what is measured is a server under a steady load, not 256 clients arriving at once.
+func connectAll(address string, connections int) []*client {
+	clients := make([]*client, connections)
+	var connecting sync.WaitGroup
+	for w := range clients {
+		clients[w] = &client{address: address}
+		connecting.Add(1)
+		go func(c *client) {
+			defer connecting.Done()
+			c.connect() // one that fails is tried again by its first request, and counted there
+		}(clients[w])
+	}
+	connecting.Wait()
+	return clients
+}
+
+func measure(clients []*client, requests [][]byte, rate, seconds float64) report {
 	before := cpuSeconds()
 	var failed, next atomic.Int64
 	var firstError atomic.Value
-	perWorker := make([][]float64, connections)
+	perWorker := make([][]float64, len(clients))
 	start := time.Now()
 	end := start.Add(time.Duration(seconds * float64(time.Second)))
 	var due chan time.Time
@@ -150,11 +175,10 @@ func measure(address string, requests [][]byte, connections int, rate, seconds f
 		go schedule(due, start, end, rate)
 	}
 	var workers sync.WaitGroup
-	for w := 0; w < connections; w++ {
+	for w, c := range clients {
 		workers.Add(1)
-		go func(w int) {
+		go func(w int, c *client) {
 			defer workers.Done()
-			c := client{address: address}
 			for {
 				from := time.Now()
 				if due != nil {
@@ -172,10 +196,7 @@ func measure(address string, requests [][]byte, connections int, rate, seconds f
 				}
 				perWorker[w] = append(perWorker[w], float64(time.Since(from).Nanoseconds())/1e6)
 			}
-			if c.conn != nil {
-				c.conn.Close()
-			}
-		}(w)
+		}(w, c)
 	}
 	workers.Wait()
 	took := time.Since(start).Seconds()
@@ -190,7 +211,7 @@ func measure(address string, requests [][]byte, connections int, rate, seconds f
 	}
 	message, _ := firstError.Load().(string)
 	return report{
-		Mode: mode, Connections: connections, Rate: rate, Seconds: took, Requests: len(all), Failed: failed.Load(),
+		Mode: mode, Connections: len(clients), Rate: rate, Seconds: took, Requests: len(all), Failed: failed.Load(),
 		PerSecond: float64(len(all)) / took, P50Ms: at(all, 0.5), P99Ms: at(all, 0.99), P999Ms: at(all, 0.999),
 		MaxMs: at(all, 1), LoadCPU: cpuSeconds() - before, FirstError: message,
 	}
