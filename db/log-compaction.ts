@@ -13,27 +13,16 @@ export async function replaceLogFiles(
 ): Promise<boolean> {
   // two compactions of a source, and a compaction and a commit, go one after the other
   await lockSequence(tx, source);
+  const sequences = files.map((file) => file.firstSeq);
   const standing = await tx
     .selectFrom('log_file')
     .select(['first_seq', 'file', 'indexed'])
     .where('source', '=', source)
-    .where(
-      'first_seq',
-      'in',
-      files.map((file) => file.firstSeq),
-    )
+    .where('first_seq', 'in', sequences)
     .execute();
   const digests = new Set(standing.map((row) => row.file.blob.sha256));
   if (!files.every(({ blob }) => digests.has(blob.sha256))) return false;
-  await tx
-    .deleteFrom('log_file')
-    .where('source', '=', source)
-    .where(
-      'first_seq',
-      'in',
-      files.map((file) => file.firstSeq),
-    )
-    .execute();
+  await tx.deleteFrom('log_file').where('source', '=', source).where('first_seq', 'in', sequences).execute();
   await tx
     .insertInto('retired_log_file')
     .values(files.map((file) => ({ source, sha256: file.blob.sha256, file: JSON.stringify(file), retired_at: at })))

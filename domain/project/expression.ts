@@ -28,31 +28,27 @@ export type Expression =
 export type Row = Readonly<Record<string, Value>>;
 export type RowFunction = (row: Row) => Value;
 
-/** Columns an expression reads, each once, in order of first use. */
-export function columnsOf(expression: Expression, into: Set<string> = new Set()): Set<string> {
+/** The expressions that an expression is made of, in order; none for a column or a literal. */
+export function operandsOf(expression: Expression): readonly Expression[] {
   switch (expression.op) {
     case 'column':
-      into.add(expression.name);
-      return into;
     case 'literal':
-      return into;
+      return [];
     case 'plusMinutes':
-      columnsOf(expression.at, into);
-      return columnsOf(expression.minutes, into);
+      return [expression.at, expression.minutes];
     case 'and':
     case 'or':
     case 'greatest':
     case 'least':
     case 'coalesce':
-      for (const part of expression.of) columnsOf(part, into);
-      return into;
+      return expression.of;
     case 'not':
     case 'isNull':
     case 'abs':
     case 'ln1p':
     case 'hourOfDay':
     case 'dayOfWeek':
-      return columnsOf(expression.of, into);
+      return [expression.of];
     case 'add':
     case 'sub':
     case 'mul':
@@ -63,9 +59,15 @@ export function columnsOf(expression: Expression, into: Set<string> = new Set())
     case 'le':
     case 'gt':
     case 'ge':
-      columnsOf(expression.left, into);
-      return columnsOf(expression.right, into);
+      return [expression.left, expression.right];
   }
+}
+
+/** Columns an expression reads, each once, in order of first use. */
+export function columnsOf(expression: Expression, into: Set<string> = new Set()): Set<string> {
+  if (expression.op === 'column') into.add(expression.name);
+  for (const operand of operandsOf(expression)) columnsOf(operand, into);
+  return into;
 }
 
 /** The type of an expression over `columns`; throws a plain sentence when an operand does not fit. */

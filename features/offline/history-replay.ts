@@ -1,6 +1,7 @@
 /** What rows ask of a view that the history kernel keeps: the facts of one key after the other, as they became known. */
-import { columnsOf, type ColumnType, quoteIdentifier as quote } from '../../domain/project/expression.ts';
+import { type ColumnType, quoteIdentifier as quote } from '../../domain/project/expression.ts';
 import type { FeatureViewSpec, SourceSpec } from '../../domain/project/spec.ts';
+import { columnsOfView } from '../../domain/project/view-columns.ts';
 import type { Datum, Fact, FactKind } from '../history/fact.ts';
 import {
   addFact,
@@ -127,8 +128,7 @@ interface ColumnRead {
 
 /** Columns of the source that the view's expressions read. */
 export function columnsRead(view: Pick<FeatureViewSpec, 'features'>, source: SourceSpec): ColumnRead[] {
-  const names = new Set<string>();
-  for (const { of, where, by } of view.features) for (const each of [of, where, by]) if (each) columnsOf(each, names);
+  const names = columnsOfView(view);
   return source.columns.filter(({ name }) => names.has(name)).map(({ name, type }) => ({ name, type }));
 }
 

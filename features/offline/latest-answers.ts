@@ -1,5 +1,5 @@
 /** Views of latest values alone, answered in one walk over each key's rows: what the replay gives, byte for byte, at a part of its cost. */
-import type { Expression } from '../../domain/project/expression.ts';
+import { type Expression, operandsOf } from '../../domain/project/expression.ts';
 import type { FeatureViewSpec, SourceSpec } from '../../domain/project/spec.ts';
 import type { ViewUsePlan } from '../kernel/feature-set-plan.ts';
 import type { HistoryPlan } from '../history/plan.ts';
@@ -18,39 +18,11 @@ export function isAnsweredBySql(plan: HistoryPlan, view: FeatureViewSpec): boole
   );
 }
 
-/** Operators whose SQL and closure give the same bits for everything: arithmetic may overflow in one and not in the other. */
+/** Operators whose SQL and closure may differ in their bits: arithmetic may overflow in one and not in the other. */
+const INEXACT: ReadonlySet<Expression['op']> = new Set(['add', 'sub', 'mul', 'div', 'abs', 'ln1p', 'plusMinutes']);
+
 function isExact(expression: Expression): boolean {
-  switch (expression.op) {
-    case 'column':
-    case 'literal':
-      return true;
-    case 'eq':
-    case 'ne':
-    case 'lt':
-    case 'le':
-    case 'gt':
-    case 'ge':
-      return isExact(expression.left) && isExact(expression.right);
-    case 'and':
-    case 'or':
-    case 'greatest':
-    case 'least':
-    case 'coalesce':
-      return expression.of.every(isExact);
-    case 'not':
-    case 'isNull':
-    case 'hourOfDay':
-    case 'dayOfWeek':
-      return isExact(expression.of);
-    case 'add':
-    case 'sub':
-    case 'mul':
-    case 'div':
-    case 'abs':
-    case 'ln1p':
-    case 'plusMinutes':
-      return false;
-  }
+  return !INEXACT.has(expression.op) && operandsOf(expression).every(isExact);
 }
 
 /** Writes the answers to all rows, in the columns of `AnswerTable`. The log has been opened. */

@@ -4,8 +4,9 @@
  */
 import type { BlobStore } from '../../domain/blob.ts';
 import { type LogFile, OPERATIONS } from '../../domain/features/log-file.ts';
-import { columnsOf, quoteIdentifier as quote } from '../../domain/project/expression.ts';
+import { quoteIdentifier as quote } from '../../domain/project/expression.ts';
 import type { FeatureViewSpec, SourceSpec } from '../../domain/project/spec.ts';
+import { columnsOfView } from '../../domain/project/view-columns.ts';
 import type { Micros } from '../../domain/time.ts';
 import type { Datum } from '../history/fact.ts';
 import { encodeHistory } from '../history/history-bytes.ts';
@@ -233,7 +234,7 @@ async function* historyStates(
     foldHistory(plan, history, foldAt);
     if (!isSpentHistory(plan, history, foldAt)) yield { number: current, bytes: encodeHistory(plan, history) };
   }
-  const columns = columnsOfView(definition.view);
+  const columns = [...columnsOfView(definition.view)].toSorted();
   const row: Record<string, Datum> = {};
   for await (const { rows, columns: cells } of duckdb.chunks(factsSql(plan, columns, relation))) {
     counted.read(rows);
@@ -263,12 +264,6 @@ async function* historyStates(
 }
 
 /** Columns of the source that the view's expressions read. */
-function columnsOfView({ features }: FeatureViewSpec): string[] {
-  const names = new Set<string>();
-  for (const { of, where, by } of features) for (const each of [of, where, by]) if (each) columnsOf(each, names);
-  return [...names].toSorted();
-}
-
 /**
  * Key number, op, event_at, available_at, ingest_seq, identity, then those that the view reads.
  * Where rows may move, each key that has an older version of a row elsewhere gets the newer version's mark, as
