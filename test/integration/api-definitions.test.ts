@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { registerVersion } from '../../db/registry.ts';
 import type { ProjectSpec } from '../../domain/project/spec.ts';
-import type { ModelVersionManifest } from '../../domain/registry/manifest.ts';
-import { type ApiFixture, type Caller, createApiFixture, NOW } from '../setup/api-fixture.ts';
+import { type ApiFixture, type Caller, createApiFixture, NOW, flightsManifest } from '../setup/api-fixture.ts';
 
 // oxlint-disable-next-line typescript/no-explicit-any -- tests change one thing in a spec
 type Loose = any;
@@ -14,29 +13,9 @@ beforeAll(async () => {
   api = await createApiFixture();
   [engineer, viewer] = [await api.as('engineer', 'ada'), await api.as('viewer', 'vera')];
   await engineer.send('POST', '/v1/projects', { spec: api.flights.spec });
-  await registerVersion(api.database.db, { manifest: aManifest(), sha256: 'a'.repeat(64), at: NOW });
+  await registerVersion(api.database.db, { manifest: flightsManifest(api), sha256: 'a'.repeat(64), at: NOW });
 });
 afterAll(() => api.close());
-
-function aManifest(): ModelVersionManifest {
-  return {
-    model: 'flight-delay',
-    version: 1,
-    kind: 'onnx',
-    project: 'flights',
-    projectDigest: api.flights.digest,
-    featureSet: 'delay_features@1',
-    featureNames: [],
-    modelFile: null,
-    threshold: 0.3,
-    training: 'logistic',
-    dataset: null,
-    runId: 'run-1',
-    evaluation: null,
-    gateReportSha256: null,
-    author: 'ada',
-  };
-}
 
 function changed(change: (spec: Loose) => void, from: ProjectSpec = api.flights.spec): ProjectSpec {
   const spec: Loose = structuredClone(from);
@@ -108,7 +87,7 @@ test('a view that no trained version reads changes, until the online store holds
 
 test('a feature is not retired while a live version reads it; once it is archived it may go', async () => {
   const { db } = api.database;
-  const manifest = { ...aManifest(), version: 2, runId: 'run-2', featureSet: 'delay_features@2' };
+  const manifest = { ...flightsManifest(api), version: 2, runId: 'run-2', featureSet: 'delay_features@2' };
   await registerVersion(db, { manifest, sha256: 'b'.repeat(64), at: NOW });
   const spec = changed((next) => {
     next.models[0].trainings = next.models[0].trainings.filter(({ name }: Loose) => name !== 'with-airport-status');

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vi
 import { runCli } from '../../cli/run-cli.ts';
 import { registerVersion } from '../../db/registry.ts';
 import { createToken } from '../../db/tokens.ts';
-import { type ApiFixture, createApiFixture, NOW } from '../setup/api-fixture.ts';
+import { type ApiFixture, createApiFixture, flightsManifest, NOW } from '../setup/api-fixture.ts';
 
 let api: ApiFixture;
 let folder: string;
@@ -79,23 +79,7 @@ test('a change is said with what to do afterwards', async () => {
 
 test('a change that apply refuses ends with 1, in words and as JSON', async () => {
   await registerVersion(api.database.db, {
-    manifest: {
-      model: 'flight-delay',
-      version: 1,
-      kind: 'onnx',
-      project: 'flights',
-      projectDigest: api.flights.digest,
-      featureSet: 'delay_features@1',
-      featureNames: [],
-      modelFile: null,
-      threshold: 0.3,
-      training: 'logistic',
-      dataset: null,
-      runId: 'run-1',
-      evaluation: null,
-      gateReportSha256: null,
-      author: 'ada',
-    },
+    manifest: flightsManifest(api),
     sha256: 'a'.repeat(64),
     at: NOW,
   });

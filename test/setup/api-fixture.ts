@@ -11,6 +11,7 @@ import { loadProject } from '../../cli/load-project.ts';
 import { connectDatabase, type Database } from '../../db/database.ts';
 import { createToken, type Role } from '../../db/tokens.ts';
 import type { ProjectSpec } from '../../domain/project/spec.ts';
+import type { ModelVersionManifest } from '../../domain/registry/manifest.ts';
 import { openBlobStore } from '../../platform/file-blob-store.ts';
 import { createLogger } from '../../platform/logger.ts';
 import { createTestDatabase } from './test-database.ts';
@@ -23,6 +24,27 @@ export interface ApiFixture {
   readonly flights: { readonly spec: ProjectSpec; readonly digest: string };
   as(role: Role, principal?: string): Promise<Caller>;
   close(): Promise<void>;
+}
+
+/** A trained version of the flights project's model, as the registry takes it. */
+export function flightsManifest({ flights }: Pick<ApiFixture, 'flights'>): ModelVersionManifest {
+  return {
+    model: 'flight-delay',
+    version: 1,
+    kind: 'onnx',
+    project: 'flights',
+    projectDigest: flights.digest,
+    featureSet: 'delay_features@1',
+    featureNames: [],
+    modelFile: null,
+    threshold: 0.3,
+    training: 'logistic',
+    dataset: null,
+    runId: 'run-1',
+    evaluation: null,
+    gateReportSha256: null,
+    author: 'ada',
+  };
 }
 
 export interface Answer {
