@@ -1,11 +1,21 @@
 /** The shape of labels, trainings, monitors and models. */
+import { CALIBRATION_METHODS } from '../calibration/calibration.ts';
 import { embargoFault, labelWindowFault, refuse } from '../features/definition-rules.ts';
 import { checkGateSpecs } from '../gates/gate-spec.ts';
 import { CheckedFields, specInvalid } from '../rollout/checked-fields.ts';
 import { checkRolloutPolicy } from '../rollout/policy.ts';
+import type { SliceThresholds } from '../registry/post-processing.ts';
 import { checkTrainerSpec } from '../training/trainer-spec.ts';
 import { definitionName, description, entries, expression, expressionOrNull, micros, texts } from './spec-fields.ts';
-import type { LabelSpec, LabelWindowSpec, ModelSpec, MonitorSpec, SplitSpec, TrainingSpec } from './spec.ts';
+import type {
+  LabelSpec,
+  LabelWindowSpec,
+  ModelSpec,
+  MonitorSpec,
+  ServingSpec,
+  SplitSpec,
+  TrainingSpec,
+} from './spec.ts';
 
 const LABEL_FUNCTIONS: readonly LabelWindowSpec['fn'][] = [
   'any',
@@ -101,6 +111,8 @@ const MODEL_FIELDS = [
   'spine',
   'label',
   'threshold',
+  'classes',
+  'slices',
   'latencyBudgetMsP99',
   'rule',
   'gates',
@@ -108,6 +120,7 @@ const MODEL_FIELDS = [
   'monitors',
   'logSampleRate',
   'trainings',
+  'serving',
 ];
 
 export function readModel(value: unknown, path: string): ModelSpec {
@@ -122,6 +135,8 @@ export function readModel(value: unknown, path: string): ModelSpec {
     spine: fields.text('spine'),
     label: fields.text('label'),
     threshold: fields.number('threshold', { min: 0, max: 1 }),
+    ...(fields.has('classes') && { classes: readClasses(fields) }),
+    ...(fields.has('slices') && { slices: readSlices(fields.raw('slices'), fields.at('slices')) }),
     latencyBudgetMsP99: fields.number('latencyBudgetMsP99', { min: 0, max: 60_000, exclusive: true }),
     rule: { featureSet: rule.text('featureSet'), expression: expression(rule, 'expression') },
     gates: checkGateSpecs(fields.raw('gates'), fields.at('gates')),
@@ -129,6 +144,45 @@ export function readModel(value: unknown, path: string): ModelSpec {
     monitors: entries(fields, 'monitors', readMonitor),
     logSampleRate: fields.number('logSampleRate', { min: 0, max: 1 }),
     trainings: entries(fields, 'trainings', readTraining, 1),
+    ...(fields.has('serving') && { serving: readServing(fields.raw('serving'), fields.at('serving')) }),
+  };
+}
+
+function readServing(value: unknown, path: string): ServingSpec {
+  const fields = new CheckedFields(value, path, ['deadlineMs']);
+  return {
+    ...(fields.has('deadlineMs') && { deadlineMs: fields.number('deadlineMs', { min: 1, max: 60_000 }) }),
+  };
+}
+
+function readClasses(fields: CheckedFields): readonly [string, string] {
+  const [negative, positive, ...more] = texts(fields, 'classes', 2);
+  const isNamed = (name: string | undefined): name is string => name !== undefined && name !== '';
+  if (!isNamed(negative) || !isNamed(positive) || more.length > 0 || negative === positive)
+    throw specInvalid(
+      fields.at('classes'),
+      fields.raw('classes'),
+      'it must be two different names that are not empty: of label 0 and of label 1',
+    );
+  return [negative, positive];
+}
+
+const MAX_SLICES = 1_000;
+
+function readSlices(value: unknown, path: string): SliceThresholds {
+  const fields = new CheckedFields(value, path, ['by', 'thresholds']);
+  const given = fields.raw('thresholds');
+  const values = typeof given === 'object' && given !== null && !Array.isArray(given) ? Object.keys(given) : [];
+  if (values.length === 0 || values.length > MAX_SLICES || values.includes(''))
+    throw specInvalid(
+      fields.at('thresholds'),
+      given,
+      `it must be an object of 1 to ${MAX_SLICES} thresholds by value, such as {"AA": 0.4}`,
+    );
+  const thresholds = new CheckedFields(given, fields.at('thresholds'), values);
+  return {
+    by: fields.text('by'),
+    thresholds: Object.fromEntries(values.map((each) => [each, thresholds.number(each, { min: 0, max: 1 })])),
   };
 }
 
@@ -145,14 +199,31 @@ function readMonitor(value: unknown, path: string): MonitorSpec {
 }
 
 function readTraining(value: unknown, path: string): TrainingSpec {
-  const fields = new CheckedFields(value, path, ['name', 'featureSet', 'trainer', 'split', 'seed', 'description']);
+  const fields = new CheckedFields(value, path, [
+    'name',
+    'featureSet',
+    'trainer',
+    'split',
+    'seed',
+    'description',
+    'calibration',
+  ]);
+  const trainer = checkTrainerSpec(fields.raw('trainer'), fields.at('trainer'));
+  const calibration = fields.has('calibration') ? fields.oneOf('calibration', CALIBRATION_METHODS) : null;
+  if (calibration !== null && trainer.validationFraction === 0)
+    throw specInvalid(
+      fields.at('calibration'),
+      calibration,
+      'it is fitted on the rows held out to validate, so the trainer needs a validationFraction above 0',
+    );
   return {
     name: definitionName(fields),
     featureSet: fields.text('featureSet'),
-    trainer: checkTrainerSpec(fields.raw('trainer'), fields.at('trainer')),
+    trainer,
     split: readSplit(fields.raw('split'), fields.at('split')),
     seed: fields.count('seed', 0),
     description: description(fields),
+    ...(calibration !== null && { calibration }),
   };
 }
 

@@ -1,9 +1,11 @@
 import { boundaryMismatch, keyTypeMismatch, refuse } from '../features/definition-rules.ts';
+import type { SliceThresholds } from '../registry/post-processing.ts';
 import { specInvalid } from '../rollout/checked-fields.ts';
 import { assumesAvailability } from './availability.ts';
 import { checkType } from './check-expression.ts';
 import { typesInSet } from './check-feature-set.ts';
 import { ANY_TYPE, type Definitions, nameOf, NUMBERS, type Types, typesOf } from './definitions.ts';
+import type { ColumnType } from './expression.ts';
 import { checkDistinct, referenceMissing, resolve } from './names.ts';
 import { featureNames, versioned } from './spec.ts';
 import type { FeatureSetSpec, LabelSpec, LabelWindowSpec, ModelSpec, SpineSpec } from './spec.ts';
@@ -32,12 +34,33 @@ export function checkModel(model: ModelSpec, definitions: Definitions): void {
     if (split.group !== undefined) resolve(split.group, sent, `${at}.split.group`, 'request field');
     return serve(featureSet, `${at}.featureSet`);
   });
+  if (model.slices !== undefined) checkSlices(model.slices, [ruleSet, ...sets], `${path}.slices`);
   const sliceable = new Map([...sent.keys(), ...sets.flatMap(featureNames)].map((name) => [name, name]));
   for (const [index, gate] of model.gates.entries()) {
     if (gate.kind === 'slices')
       resolve(gate.slice, sliceable, `${path}.gates[${index}].slice`, 'request field or feature');
   }
 }
+
+/** Whoever answers, the field is in the request; its values are such that they have one text. */
+function checkSlices({ by, thresholds }: SliceThresholds, sets: readonly FeatureSetSpec[], path: string): void {
+  for (const set of sets) {
+    const type = resolve(by, typesOf(set.request), `${path}.by`, `request field of ${versioned(set)}`);
+    const isValue = SLICE_VALUES.get(type);
+    if (isValue === undefined)
+      throw specInvalid(`${path}.by`, by, `its type is ${type}; slices are by ${[...SLICE_VALUES.keys()].join(', ')}`);
+    const wrong = Object.keys(thresholds).find((value) => !isValue.test(value));
+    if (wrong !== undefined)
+      throw specInvalid(`${path}.thresholds`, wrong, `no value of the field ${by}, which is ${type}, is written so`);
+  }
+}
+
+/** How a value of a type is written, so that one value has one text. */
+const SLICE_VALUES: ReadonlyMap<ColumnType, RegExp> = new Map([
+  ['str', /^/],
+  ['i64', /^(0|-?[1-9]\d{0,15})$/],
+  ['bool', /^(true|false)$/],
+]);
 
 function typesOfRequest(spine: SpineSpec, { sources }: Definitions): Types {
   const columns = typesOf(resolve(spine.source, sources, `spines.${spine.name}.source`, 'source').columns);

@@ -2,7 +2,9 @@
  * A project as plain JSON: what the typed definitions of `authoring.ts` compile to, what `serin apply` sends, what is
  * stored and hashed. Every other room reads these types and none of the authoring ones.
  */
+import type { CalibrationMethod } from '../calibration/calibration.ts';
 import type { GateSpec } from '../gates/gate-spec.ts';
+import type { SliceThresholds } from '../registry/post-processing.ts';
 import type { RolloutPolicy } from '../rollout/policy.ts';
 import type { TrainerSpec } from '../training/trainer-spec.ts';
 import type { Micros } from '../time.ts';
@@ -180,6 +182,8 @@ export interface RequestField {
   readonly name: string;
   readonly type: ColumnType;
   readonly description: string;
+  /** Its values are personal data and never logged as they are (`personal-data.ts`); absent: false. */
+  readonly pii?: boolean;
 }
 
 export interface ViewUse {
@@ -284,6 +288,8 @@ export interface TrainingSpec {
   readonly split: SplitSpec;
   readonly seed: number;
   readonly description: string;
+  /** Fitted on the rows that the trainer holds out to validate; absent: scores are served as the model gives them. */
+  readonly calibration?: CalibrationMethod;
 }
 
 /**
@@ -321,6 +327,10 @@ export interface ModelSpec {
   readonly label: string;
   /** Score from which an answer's label is 1. */
   readonly threshold: number;
+  /** Names of label 0 and label 1. */
+  readonly classes?: readonly [string, string];
+  /** Other thresholds for some values of a request field, which every feature set of the model asks for. */
+  readonly slices?: SliceThresholds;
   readonly latencyBudgetMsP99: number;
   /** The rule baseline, version 0: the first champion and the last rung of the fallback ladder. */
   readonly rule: { readonly featureSet: string; readonly expression: Expression };
@@ -330,6 +340,13 @@ export interface ModelSpec {
   /** Share of champion answers that are logged; canary, shadow, fallback and errors always are. */
   readonly logSampleRate: number;
   readonly trainings: readonly TrainingSpec[];
+  readonly serving?: ServingSpec;
+}
+
+/** What the model's answers owe those who ask. Every member may be absent. */
+export interface ServingSpec {
+  /** Milliseconds from a request's arrival; one that cannot be answered by then is refused at once. Absent: only a full queue refuses. */
+  readonly deadlineMs?: number;
 }
 
 /** `origin_delays@1` */

@@ -1,11 +1,12 @@
 import type { BlobRef } from '../blob.ts';
 import type { EvaluationReport } from '../training/evaluation-report.ts';
+import type { PostProcessing } from './post-processing.ts';
 
 /** Version 0 of every model: its rule baseline. */
 export const RULE_VERSION = 0;
 
 /** Everything a version is, immutable and content-hashed: what is served can be traced from here to rows and code. */
-export interface ModelVersionManifest {
+export interface ModelVersionManifest extends PostProcessing {
   readonly model: string;
   readonly version: number;
   readonly kind: 'rule' | 'onnx';
@@ -16,7 +17,6 @@ export interface ModelVersionManifest {
   readonly featureNames: readonly string[];
   /** null for a rule: it is in the project's spec. */
   readonly modelFile: BlobRef | null;
-  readonly threshold: number;
   readonly training: string | null;
   readonly dataset: string | null;
   readonly runId: string | null;

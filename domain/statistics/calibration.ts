@@ -137,7 +137,11 @@ export function calibrationSlope(
 /** Enough for quadratic convergence from 0 with halved steps where the likelihood would fall. */
 const NEWTON_STEPS = 100;
 
-function fitLogistic(
+/**
+ * y ≈ σ(intercept + slope · x) by weighted maximum likelihood; y may be any target in [0, 1]. NaN where x is constant,
+ * without bound where x separates targets of 0 and 1.
+ */
+export function fitLogistic(
   y: Numbers,
   x: Float64Array,
   w: Float64Array,

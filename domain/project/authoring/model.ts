@@ -1,12 +1,14 @@
 /** Trainings and models: how a version is made, and what is promised of it. */
 import { parseTime } from '../../features/time-text.ts';
+import type { CalibrationMethod } from '../../calibration/calibration.ts';
 import type { GateSpec } from '../../gates/gate-spec.ts';
+import type { SliceThresholds } from '../../registry/post-processing.ts';
 import { checkRolloutPolicy } from '../../rollout/policy.ts';
 import type { RolloutPolicyInput } from '../../rollout/policy.ts';
 import type { Micros } from '../../time.ts';
 import { checkTrainerSpec } from '../../training/trainer-spec.ts';
 import type { TrainerSpec, TrainerSpecInput } from '../../training/trainer-spec.ts';
-import type { ModelSpec, MonitorSpec, TrainingSpec } from '../spec.ts';
+import type { ModelSpec, MonitorSpec, ServingSpec, TrainingSpec } from '../spec.ts';
 import { versioned } from '../spec.ts';
 import { type Duration, inMs } from './durations.ts';
 import type { AnyFeatureSet } from './feature-set.ts';
@@ -34,6 +36,8 @@ interface TrainingDefinition<N> {
   readonly split: SplitDefinition & { readonly group?: keyof N & string };
   readonly seed: number;
   readonly description: string;
+  /** Makes scores probabilities, by the rows that the trainer holds out to validate. */
+  readonly calibration?: CalibrationMethod;
 }
 
 export interface Training<N = never> {
@@ -43,6 +47,7 @@ export interface Training<N = never> {
   readonly split: SplitDefinition;
   readonly seed: number;
   readonly description: string;
+  readonly calibration?: CalibrationMethod;
 }
 
 /** One way to train a model: a feature set, a trainer, a split by time. */
@@ -66,6 +71,10 @@ interface ModelDefinition<Q extends Terms, Row> {
   readonly label: Label<NoInfer<RequestKinds<Q>>>;
   /** Score from which an answer's label is 1. */
   readonly threshold: number;
+  /** Names of label 0 and label 1. */
+  readonly classes?: readonly [string, string];
+  /** Other thresholds for some values of a request field. */
+  readonly slices?: SliceThresholds & { readonly by: keyof RequestKinds<NoInfer<Q>> & string };
   readonly latencyBudgetMsP99: number;
   /** The rule baseline: version 0, the first champion and the last rung of the fallback ladder. */
   readonly rule: {
@@ -78,6 +87,7 @@ interface ModelDefinition<Q extends Terms, Row> {
   /** Share of champion answers that are logged; canary, shadow, fallback and errors always are. */
   readonly logSampleRate: number;
   readonly trainings: readonly Training<RequestKinds<Q>>[];
+  readonly serving?: ServingSpec;
 }
 
 export interface Model {
