@@ -152,6 +152,13 @@ test('a valid project is taken, with the defaults of trainer and rollout filled 
   expect(checkProjectSpec(spec)).toEqual(spec);
 });
 
+test('what is promised of serving is kept as given, and absent where nothing is', () => {
+  const spec = aProject();
+  expect(checkProjectSpec(spec).models[0]).not.toHaveProperty('serving');
+  spec.models[0].serving = { deadlineMs: 25 };
+  expect(checkProjectSpec(spec).models[0]!.serving).toEqual({ deadlineMs: 25 });
+});
+
 test.each<[string, ErrorCode, RegExp, (spec: Loose) => void]>([
   // the shape
   [
@@ -274,6 +281,12 @@ test.each<[string, ErrorCode, RegExp, (spec: Loose) => void]>([
     'SPEC_INVALID',
     /threshold is 1.5; it must be a number between 0 and 1/,
     (s) => (s.models[0].threshold = 1.5),
+  ],
+  [
+    'a deadline of nothing',
+    'SPEC_INVALID',
+    /models\.flight-delay\.serving\.deadlineMs is 0; it must be a number between 1 and 60000/,
+    (s) => (s.models[0].serving = { deadlineMs: 0 }),
   ],
   [
     'a gate that does not exist',
