@@ -147,7 +147,7 @@ function derivedFeature(
     default: null,
     lineage,
     requestFields: set.request.map(({ name }) => name).filter((name) => read.has(name)),
-    pii: lineage.some(({ pii }) => pii),
+    pii: lineage.some(({ pii }) => pii) || set.request.some(({ name, pii = false }) => pii && read.has(name)),
     readBy: {
       featureSets: [versioned(set)],
       models: readersOf(versions, (of) => versioned(of) === versioned(set)),

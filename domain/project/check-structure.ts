@@ -154,11 +154,12 @@ function readFeatureSet(value: unknown, path: string): FeatureSetSpec {
 }
 
 function readRequestField(value: unknown, path: string): RequestField {
-  const fields = new CheckedFields(value, path, ['name', 'type', 'description']);
+  const fields = new CheckedFields(value, path, ['name', 'type', 'description', 'pii']);
   return {
     name: checkName(fields.raw('name'), COLUMN_NAME, fields.at('name'), DATASET_COLUMNS),
     type: fields.oneOf('type', COLUMN_TYPES),
     description: description(fields),
+    ...(fields.has('pii') && { pii: fields.truth('pii') }),
   };
 }
 

@@ -136,10 +136,11 @@ export function featureSet<
       name,
       version,
       description,
-      request: Object.entries(request).map(([field, { type, description: about = '' }]) => ({
+      request: Object.entries(request).map(([field, { type, description: about = '', pii = false }]) => ({
         name: field,
         type,
         description: about,
+        ...(pii && { pii }),
       })),
       views: uses.map(([alias, use]): ViewUse => ({ alias, view: versioned(use.view.spec), key: use.key })),
       features: [
