@@ -3,6 +3,7 @@
  * little-endian (specification/protocol/required_api.md and Triton's binary tensor data extension).
  */
 import type { SerinError } from '../../domain/errors.ts';
+import { shownValue } from '../../domain/shown-value.ts';
 import { refusal } from './describe.ts';
 
 export const DATATYPES = [
@@ -113,38 +114,47 @@ export interface JsonReading {
  */
 export function readJsonData(data: unknown, reading: JsonReading): TensorData {
   if (!Array.isArray(data)) throw refusal(`input '${reading.name}' must have "data", a list`);
-  const into = allocate(reading.datatype, reading.elements);
   const put = WRITERS[reading.datatype];
+  // memory is taken for what is there, not for what a few bytes of shape say
   if (reading.shape.length > 1 && Array.isArray(data[0])) {
-    readNested(data, 0, 0, reading, (value, at) => put(into, at, value, reading));
+    checkNested(data, 0, reading);
+    const into = allocate(reading.datatype, reading.elements);
+    fillNested(data, 0, 0, reading, into, put);
     return into;
   }
   if (data.length !== reading.elements) throw wrongCount(reading, data.length);
+  const into = allocate(reading.datatype, reading.elements);
   for (let i = 0; i < data.length; i++) put(into, i, data[i], reading);
   return into;
 }
 
-function readNested(
+function checkNested(data: readonly unknown[], depth: number, reading: JsonReading): void {
+  const { name, shape } = reading;
+  if (data.length !== shape[depth]) {
+    throw refusal(
+      `input '${name}' has a list of ${data.length} in dimension ${depth}, its shape [${shape.join(',')}] says ${shape[depth]}`,
+    );
+  }
+  if (depth === shape.length - 1) return;
+  for (const part of data) {
+    if (!Array.isArray(part)) throw refusal(`input '${name}' mixes lists and values in dimension ${depth + 1}`);
+    checkNested(part, depth + 1, reading);
+  }
+}
+
+function fillNested(
   data: readonly unknown[],
   depth: number,
   at: number,
   reading: JsonReading,
-  put: (value: unknown, at: number) => void,
+  into: TensorData,
+  put: Writer,
 ): number {
-  const { shape } = reading;
-  if (data.length !== shape[depth]) {
-    throw refusal(
-      `input '${reading.name}' has a list of ${data.length} in dimension ${depth}, its shape [${shape.join(',')}] says ${shape[depth]}`,
-    );
-  }
-  if (depth === shape.length - 1) {
-    for (let i = 0; i < data.length; i++) put(data[i], at + i);
+  if (depth === reading.shape.length - 1) {
+    for (let i = 0; i < data.length; i++) put(into, at + i, data[i], reading);
     return at + data.length;
   }
-  for (const part of data) {
-    if (!Array.isArray(part)) throw refusal(`input '${reading.name}' mixes lists and values in dimension ${depth + 1}`);
-    at = readNested(part, depth + 1, at, reading, put);
-  }
+  for (const part of data) at = fillNested(part as readonly unknown[], depth + 1, at, reading, into, put);
   return at;
 }
 
@@ -164,22 +174,25 @@ const WRITERS: Readonly<Record<Datatype, Writer>> = {
   INT32: writeInteger,
   INT64: writeInteger,
   FP16(into, at, value, reading) {
-    (into as Uint16Array)[at] = halfOf(floatOf(value, at, reading));
+    const half = ((into as Uint16Array)[at] = halfOf(floatOf(value, at, reading)));
+    if ((half & 0x7fff) === HALF_INFINITY) throw beyondRange(reading, at, value);
   },
   FP32: writeFloat,
   FP64: writeFloat,
   BYTES(into, at, value, reading) {
     if (typeof value !== 'string') throw wrongValue(reading, at, value, 'a string');
+    checkText(value, at, reading.name);
     (into as string[])[at] = value;
   },
 };
 
 function writeFloat(into: TensorData, at: number, value: unknown, reading: JsonReading): void {
-  (into as Float64Array)[at] = typeof value === 'number' ? value : floatOf(value, at, reading);
+  const numbers = into as Float64Array;
+  numbers[at] = typeof value === 'number' ? value : floatOf(value, at, reading);
+  if (numbers[at] === Infinity || numbers[at] === -Infinity) throw beyondRange(reading, at, value);
 }
 
 function floatOf(value: unknown, at: number, reading: JsonReading): number {
-  // JSON.parse gives an infinity for 1e999, which ONNX Runtime takes as it is; nothing else that is not finite gets here
   if (typeof value === 'number') return value;
   if (value === null && reading.nullIsNaN) return NaN;
   throw wrongValue(reading, at, value, 'a number');
@@ -207,8 +220,22 @@ function writeInteger(into: TensorData, at: number, value: unknown, reading: Jso
 }
 
 function wrongValue({ name, datatype }: JsonReading, at: number, value: unknown, rule: string): SerinError {
-  const shown = (JSON.stringify(value) ?? 'nothing').slice(0, 80);
-  return refusal(`input '${name}' (${datatype}) holds ${shown} at ${at}, expected ${rule}`);
+  return refusal(`input '${name}' (${datatype}) holds ${shownValue(value, 80)} at ${at}, expected ${rule}`);
+}
+
+/** JSON has no infinities: what becomes one (1e400, or 1e39 as FP32) was meant as something else. */
+function beyondRange(reading: JsonReading, at: number, value: unknown): SerinError {
+  return wrongValue(reading, at, value, `a number that ${reading.datatype} holds; infinities are sent as binary data`);
+}
+
+/**
+ * Text must come out of the model as it went in: a surrogate without its partner has no UTF-8, and ONNX Runtime takes
+ * text from JavaScript up to its first NUL.
+ */
+function checkText(text: string, at: number, name: string): void {
+  if (/\p{Surrogate}/u.test(text)) throw refusal(`input '${name}' (BYTES) is no well-formed Unicode at ${at}`);
+  if (text.includes('\0'))
+    throw refusal(`input '${name}' (BYTES) holds a NUL at ${at}, where the text would end for ONNX Runtime`);
 }
 
 function wrongCount({ name, elements, shape }: JsonReading, given: number): SerinError {
@@ -243,6 +270,7 @@ export function writeJsonData(datatype: Datatype, data: TensorData): string {
 const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
 
 function jsonNumber(value: number): string {
+  if (value === 0) return 1 / value < 0 ? '-0' : '0';
   return Number.isFinite(value) ? String(value) : 'null';
 }
 
@@ -261,7 +289,7 @@ export function readBinaryData(bytes: Buffer, datatype: Datatype, elements: numb
   return data;
 }
 
-const UTF8 = new TextDecoder('utf-8', { fatal: true });
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 function readTexts(bytes: Buffer, elements: number, name: string): string[] {
   const texts: string[] = [];
@@ -278,12 +306,16 @@ function readTexts(bytes: Buffer, elements: number, name: string): string[] {
   return texts;
 }
 
-function textOf(bytes: Uint8Array, name: string, at: number): string {
+/** One element of a BYTES tensor. @throws SerinError INPUT_INVALID for what an ONNX string does not hold */
+export function textOf(bytes: Uint8Array, name: string, at: number): string {
+  let text: string;
   try {
-    return UTF8.decode(bytes);
+    text = UTF8.decode(bytes);
   } catch {
     throw refusal(`input '${name}' (BYTES) is no UTF-8 at ${at}, which is all that an ONNX string holds`);
   }
+  checkText(text, at, name);
+  return text;
 }
 
 export function writeBinaryData(datatype: Datatype, data: TensorData): Buffer {
@@ -305,6 +337,7 @@ export function bytesPerElement(datatype: Datatype): number {
   return datatype === 'BYTES' ? 0 : MEMORY[datatype].bytes;
 }
 
+const HALF_INFINITY = 0x7c00;
 const FLOAT = new Float32Array(1);
 const BITS = new Uint32Array(FLOAT.buffer);
 

@@ -16,6 +16,7 @@ import {
   readBinaryData,
   readJsonData,
   type TensorData,
+  textOf,
   writeBinaryData,
 } from './datatypes.ts';
 import {
@@ -30,7 +31,7 @@ import {
   statusOf,
 } from './describe.ts';
 import { GRPC_SERVICE, type Message } from './grpc-messages.ts';
-import { type GivenInput, matchInputs, outputPosition } from './infer-request.ts';
+import { type GivenInput, matchInputs, noClassification, outputPosition, rowsOf, timeoutOf } from './infer-request.ts';
 import type { Tensor, TensorModel } from './model.ts';
 import type { OipDeps } from './routes.ts';
 
@@ -98,8 +99,13 @@ function implementation(deps: OipDeps): UntypedServiceImplementation {
     ModelInfer: answer(async (request) => {
       const model = modelOf(request['model_name'], request['model_version']);
       const inputs = matchInputs(givenInputs(request), model);
+      rowsOf(model, inputs);
       const outputs = askedOutputs(request['outputs'] as readonly Message[], model);
-      const tensors = await model.infer(inputs, outputs, timeoutMsOf(request['parameters'] as Message));
+      const tensors = await model.infer(
+        inputs,
+        outputs,
+        timeoutOf(numberOf((request['parameters'] as Message)['timeout'])),
+      );
       return {
         model_name: model.name,
         model_version: model.version,
@@ -201,22 +207,31 @@ function typedData(
   const field = CONTENTS[reading.datatype];
   if (field === null) throw refusal(`input '${reading.name}' is ${reading.datatype}, which is sent as raw contents`);
   const list = (contents?.[field] ?? []) as readonly unknown[];
+  // unlike JSON, protobuf has infinities
+  if (list.length === reading.elements) {
+    if (reading.datatype === 'FP32') return Float32Array.from(list as number[]);
+    if (reading.datatype === 'FP64') return Float64Array.from(list as number[]);
+  }
   const data =
-    reading.datatype === 'BYTES' ? list.map((bytes) => Buffer.from(bytes as Uint8Array).toString('utf8')) : list;
+    reading.datatype === 'BYTES' ? list.map((bytes, at) => textOf(bytes as Uint8Array, reading.name, at)) : list;
   return readJsonData(data, { ...reading, shape: [reading.elements], nullIsNaN: false });
 }
 
 function askedOutputs(outputs: readonly Message[], model: TensorModel): number[] {
   if (outputs.length === 0) return model.outputs.map((_, i) => i);
   const positions: number[] = [];
-  for (const { name } of outputs) positions.push(outputPosition(name, model, positions));
+  for (const { name, parameters } of outputs) {
+    const at = outputPosition(name, model, positions);
+    if (numberOf((parameters as Message)['classification']) !== 0) throw noClassification(name as string);
+    positions.push(at);
+  }
   return positions;
 }
 
-function timeoutMsOf(parameters: Message): number | null {
-  const given = parameters['timeout'] as Message | undefined;
-  const micros = Number(given?.['int64_param'] ?? given?.['uint64_param'] ?? 0);
-  return micros > 0 ? micros / 1_000 : null;
+/** Of a parameter that is a whole number or absent. */
+function numberOf(parameter: unknown): number {
+  const given = parameter as Message | undefined;
+  return Number(given?.['int64_param'] ?? given?.['uint64_param'] ?? 0);
 }
 
 /** Triton's enum numbers the types in the order of `DATATYPES`, from 1, with text last. */

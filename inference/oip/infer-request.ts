@@ -2,7 +2,9 @@
  * An infer request of the Open Inference Protocol v2, as JSON or as JSON with binary tensor data behind it, checked against
  * the model it is for. Whatever a client does wrong is a refusal that names the tensor and the rule.
  */
+import { isUtf8 } from 'node:buffer';
 import { SerinError } from '../../domain/errors.ts';
+import { shownValue } from '../../domain/shown-value.ts';
 import {
   bytesPerElement,
   type Datatype,
@@ -11,6 +13,7 @@ import {
   readBinaryData,
   readJsonData,
   type TensorData,
+  textOf,
 } from './datatypes.ts';
 import { refusal } from './describe.ts';
 import type { Tensor, TensorMetadata, TensorModel } from './model.ts';
@@ -111,7 +114,7 @@ export function matchInputs(given: readonly GivenInput[], model: TensorModel): T
     const at = model.inputs.findIndex((each) => each.name === input.name);
     if (at < 0) {
       throw refusal(
-        `unexpected inference input ${JSON.stringify(input.name) ?? 'without a name'} for model '${model.name}', which takes ${model.inputs.map((each) => `'${each.name}'`).join(', ')}`,
+        `unexpected inference input ${shownValue(input.name)} for model '${model.name}', which takes ${model.inputs.map((each) => `'${each.name}'`).join(', ')}`,
       );
     }
     const expected = model.inputs[at]!;
@@ -126,9 +129,7 @@ export function matchInputs(given: readonly GivenInput[], model: TensorModel): T
 
 function checkDatatype(datatype: unknown, expected: TensorMetadata, model: string): void {
   if (!isDatatype(datatype)) {
-    throw refusal(
-      `input '${expected.name}' has datatype ${JSON.stringify(datatype) ?? 'none'}, expected ${expected.datatype}`,
-    );
+    throw refusal(`input '${expected.name}' has datatype ${shownValue(datatype)}, expected ${expected.datatype}`);
   }
   if (datatype !== expected.datatype) {
     throw refusal(
@@ -162,7 +163,7 @@ function readData(
   const size = given['binary_data_size'];
   if (size === undefined) return readJsonData(data, { ...reading, nullIsNaN: given['null_is_nan'] === true });
   if (!Number.isSafeInteger(size) || (size as number) < 0)
-    throw refusal(`input '${name}' has a binary_data_size of ${JSON.stringify(size)}, expected a number of bytes`);
+    throw refusal(`input '${name}' has a binary_data_size of ${shownValue(size)}, expected a number of bytes`);
   if (binaryData === null) {
     throw refusal(`input '${name}' has binary data, but the request has no Inference-Header-Content-Length`);
   }
@@ -173,12 +174,12 @@ function readData(
 /** @returns the number of elements */
 function checkShape(shape: unknown, { name, shape: expected }: TensorMetadata, model: string): number {
   if (!Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && (size as number) >= 0)) {
-    throw refusal(`input '${name}' must have a shape of non-negative integers, not ${JSON.stringify(shape) ?? 'none'}`);
+    throw refusal(`input '${name}' must have a shape of non-negative integers, not ${shownValue(shape)}`);
   }
   const sizes = shape as number[];
   if (sizes.length !== expected.length || sizes.some((size, i) => expected[i] !== -1 && expected[i] !== size)) {
     throw refusal(
-      `unexpected shape for input '${name}' for model '${model}': expected [${expected.join(',')}], got [${sizes.join(',')}]`,
+      `unexpected shape for input '${name}' for model '${model}': expected [${expected.join(',')}], got ${shownValue(sizes)}`,
     );
   }
   const elements = sizes.reduce((product, size) => product * size, 1);
@@ -220,7 +221,7 @@ function readOutputs(
     const at = outputPosition(output['name'], model, positions);
     const given = readParameters(output['parameters'], `output '${model.outputs[at]!.name}'`);
     if (given['classification'] !== undefined && given['classification'] !== 0)
-      throw refusal(`output '${model.outputs[at]!.name}' asks for the classification extension, which is not offered`);
+      throw noClassification(model.outputs[at]!.name);
     positions.push(at);
     binary.push(given['binary_data'] === undefined ? binaryByDefault : given['binary_data'] === true);
   }
@@ -232,11 +233,15 @@ export function outputPosition(name: unknown, model: TensorModel, before: readon
   const at = model.outputs.findIndex((each) => each.name === name);
   if (at < 0) {
     throw refusal(
-      `unexpected inference output ${JSON.stringify(name) ?? 'without a name'} for model '${model.name}', which gives ${model.outputs.map((each) => `'${each.name}'`).join(', ')}`,
+      `unexpected inference output ${shownValue(name)} for model '${model.name}', which gives ${model.outputs.map((each) => `'${each.name}'`).join(', ')}`,
     );
   }
   if (before.includes(at)) throw refusal(`output '${model.outputs[at]!.name}' is asked for twice`);
   return at;
+}
+
+export function noClassification(output: string): SerinError {
+  return refusal(`output '${output}' asks for the classification extension, which is not offered`);
 }
 
 /** A request without JSON: all of the body is the only input; the one size that may vary follows from the bytes. */
@@ -246,7 +251,12 @@ function rawRequest(body: Buffer, model: TensorModel): InferRequest {
     throw refusal(`model '${model.name}' has ${model.inputs.length} inputs: raw bytes are taken for exactly one`);
   const shape = rawShape(body, input, model.name);
   const elements = shape.reduce((product, size) => product * size, 1);
-  const tensor = { datatype: input.datatype, shape, data: readBinaryData(body, input.datatype, elements, input.name) };
+  // one text needs no length in front of it: it is all there is
+  const data =
+    input.datatype === 'BYTES'
+      ? [textOf(body, input.name, 0)]
+      : readBinaryData(body, input.datatype, elements, input.name);
+  const tensor = { datatype: input.datatype, shape, data };
   return {
     id: undefined,
     rows: model.batched ? shape[0]! : 1,
@@ -287,13 +297,16 @@ function readParameters(parameters: unknown, whose: string): Members {
 
 const NO_PARAMETERS: Members = {};
 
-function timeoutOf(timeout: unknown): number | null {
+/** @param timeout microseconds; 0 or undefined: no bound @returns milliseconds */
+export function timeoutOf(timeout: unknown): number | null {
   if (timeout === undefined || timeout === 0) return null;
   if (Number.isSafeInteger(timeout) && (timeout as number) > 0) return (timeout as number) / 1_000;
-  throw refusal(`the parameter "timeout" is ${JSON.stringify(timeout)}, expected microseconds`);
+  throw refusal(`the parameter "timeout" is ${shownValue(timeout)}, expected microseconds`);
 }
 
 export function parseJson(bytes: Buffer): unknown {
+  // decoded with replacement characters, two different ids or keys could become one
+  if (!isUtf8(bytes)) throw refusal('the body is no UTF-8');
   try {
     return JSON.parse(bytes.toString('utf8'));
   } catch (error) {

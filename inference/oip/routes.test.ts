@@ -261,3 +261,98 @@ test('what nothing answers is a 404 in the form of the protocol', async () => {
     { error: 'nothing answers GET /v2/models/linear/nothing' },
   ]);
 });
+
+describe('what a client makes large, deep or strange', () => {
+  test.each([
+    ['datatype', 400],
+    ['name', 400],
+    ['shape', 400],
+    ['data', 400],
+    ['parameters', 400],
+    ['something', 200],
+  ])('a deep list as %s of an input is answered by %i, shortly', async (member, status) => {
+    const members: Record<string, string> = {
+      name: '"features"',
+      datatype: '"FP32"',
+      shape: '[1,2]',
+      data: '[1,2]',
+      [member]: '['.repeat(100_000) + ']'.repeat(100_000),
+    };
+    const input = Object.entries(members).map(([name, json]) => `"${name}":${json}`);
+    const response = await post('/v2/models/linear/infer', `{"inputs":[{${input.join(',')}}]}`);
+    expect([response.statusCode, response.body.length < 500]).toEqual([status, true]);
+  });
+
+  test('a shape takes no memory that the data does not fill', async () => {
+    const before = process.memoryUsage();
+    for (const data of [[], [[1, 2]], Array.from({ length: 4_096 }, () => [])]) {
+      const response = await post(
+        '/v2/models/all/infer',
+        JSON.stringify({
+          inputs: TYPES.map(([datatype], i) => ({ name: `in${i}`, datatype, shape: [1 << 25, 2], data })),
+        }),
+      );
+      expect(response.statusCode).toBe(400);
+    }
+    const after = process.memoryUsage();
+    expect(after.arrayBuffers + after.heapUsed - before.arrayBuffers - before.heapUsed).toBeLessThan(100 << 20);
+  });
+
+  test.each([
+    ['1e400', 'holds Infinity at 0, expected a number that FP32 holds'],
+    ['-1e39', 'holds -1e+39 at 0, expected a number that FP32 holds'],
+  ])('%s is no number of an FP32 tensor', async (number, rule) => {
+    const body = `{"inputs":[{"name":"features","datatype":"FP32","shape":[1,2],"data":[${number},1]}]}`;
+    const response = await post('/v2/models/linear/infer', body);
+    expect([response.statusCode, response.json<{ error: string }>().error]).toEqual([
+      400,
+      expect.stringContaining(rule),
+    ]);
+  });
+});
+
+test('infinities and NaN go in as binary data, and the sign of zero stays', async () => {
+  const fp64 = identityOnnx({ elementTypes: [11], width: 4 });
+  await writeFile(join(folder, 'long'), fp64);
+  const manage = (action: string) =>
+    post(`/v2/repository/models/long/${action}`, '', { authorization: 'Bearer secret' });
+  expect((await manage('load')).statusCode).toBe(200);
+  const data = Buffer.from(Float64Array.of(Infinity, -Infinity, NaN, -0).buffer);
+  const input = { name: 'in0', datatype: 'FP64', shape: [1, 4], parameters: { binary_data_size: 32 } };
+  const { payload, headers } = withBinary({ inputs: [input] }, data);
+  expect((await post('/v2/models/long/infer', payload, headers)).body).toContain('"data":[null,null,null,-0]');
+  const binary = withBinary({ inputs: [input], parameters: { binary_data_output: true } }, data);
+  const response = await post('/v2/models/long/infer', binary.payload, binary.headers);
+  expect(response.rawPayload.subarray(-32)).toEqual(data);
+});
+
+test('a text is the same text behind the model, or refused', async () => {
+  await writeFile(join(folder, 'long'), identityOnnx({ elementTypes: [8], width: 1 }));
+  expect((await post('/v2/repository/models/long/load', '', { authorization: 'Bearer secret' })).statusCode).toBe(200);
+  const infer = (text: string) =>
+    post(
+      '/v2/models/long/infer',
+      `{"inputs":[{"name":"in0","datatype":"BYTES","shape":[1,1],"data":[${JSON.stringify(text)}]}]}`,
+    );
+  expect((await infer('\ufeff☃')).json()).toMatchObject({ outputs: [{ data: ['\ufeff☃'] }] });
+  expect((await infer('a\0b')).json<{ error: string }>().error).toContain('holds a NUL at 0');
+  expect((await infer('\ud800')).json<{ error: string }>().error).toContain('no well-formed Unicode at 0');
+  const raw = await post('/v2/models/long/infer', 'raw text', { 'inference-header-content-length': '0' });
+  expect(raw.rawPayload.subarray(-12).toString()).toBe('\b\0\0\0raw text');
+  const wrong = await post('/v2/models/long/infer', Buffer.from([0xc3, 0x28]), {
+    'inference-header-content-length': '0',
+  });
+  expect(wrong.json<{ error: string }>().error).toContain('no UTF-8');
+});
+
+test.each([
+  ['gzip', 'gzip'],
+  ['GZIP;q=0.5, br', 'gzip'],
+  ['gzip;q=0, deflate', 'deflate'],
+  ['gzip;q=0', undefined],
+  ['br', undefined],
+])('an answer to a client that accepts %s is encoded as %s', async (accepted, encoding) => {
+  const inputs = [{ name: 'features', datatype: 'FP32', shape: [500, 2], data: new Array(1_000).fill(0.1) }];
+  const response = await post('/v2/models/linear/infer', JSON.stringify({ inputs }), { 'accept-encoding': accepted });
+  expect(response.headers['content-encoding']).toBe(encoding);
+});

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { deflate, gunzip, gzip, inflate } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { SerinError } from '../../domain/errors.ts';
+import { retryAfterSeconds } from '../../platform/http-server.ts';
 import { messageOf } from '../model/create-session.ts';
 import {
   checkLoadParameters,
@@ -159,7 +160,7 @@ function headerLengthOf(request: FastifyRequest): number | undefined {
 }
 
 async function decoded(request: FastifyRequest, body: Buffer): Promise<Buffer> {
-  const encoding = request.headers['content-encoding'];
+  const encoding = request.headers['content-encoding']?.toLowerCase();
   if (encoding === undefined || encoding === 'identity') return body;
   const decode = DECODERS.get(encoding);
   if (decode === undefined) {
@@ -181,15 +182,27 @@ function encoded(
 ): FastifyReply | Promise<FastifyReply> {
   const accepted = request.headers['accept-encoding'];
   if (accepted === undefined || body.length < COMPRESS_FROM_BYTES) return reply.send(body);
-  const encoding = [...ENCODERS.keys()].find((name) => accepted.includes(name));
+  const encoding = [...ENCODERS.keys()].find((name) => accepts(accepted, name));
   if (encoding === undefined) return reply.send(body);
   return ENCODERS.get(encoding)!(body).then((bytes) => reply.header('content-encoding', encoding).send(bytes));
+}
+
+/** Of a list such as `gzip;q=0.5, deflate`; a quality of 0 is a no (RFC 9110, 12.5.3). */
+function accepts(accepted: string | readonly string[], encoding: string): boolean {
+  return String(accepted)
+    .toLowerCase()
+    .split(',')
+    .some((part) => {
+      const [name, ...parameters] = part.split(';').map((piece) => piece.trim());
+      return name === encoding && !parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter));
+    });
 }
 
 function sendError(reply: FastifyReply, error: unknown): FastifyReply {
   const status = error instanceof SerinError ? statusOf(error) : statusOfOther(error);
   if (status >= 500 && !(error instanceof SerinError)) reply.log.error({ err: error }, 'inference failed');
-  if (error instanceof SerinError && error.retryable) void reply.header('retry-after', 1);
+  if (error instanceof SerinError && error.retryable)
+    void reply.header('retry-after', retryAfterSeconds(error.retryAfterMs));
   return reply
     .code(status)
     .type(JSON_TYPE)
