@@ -60,7 +60,8 @@ export const ERRORS = {
   NOT_FOUND: { status: 404, retryable: false, title: 'There is nothing at this address' },
   MODEL_NOT_READY: { status: 503, retryable: true, title: 'The model is not ready' },
   INFERENCE_FAILED: { status: 500, retryable: false, title: 'The model could not be run on this input' },
-  OVERLOADED: { status: 503, retryable: true, title: 'The queue is full' },
+  OVERLOADED: { status: 503, retryable: true, title: 'There is no capacity for this now' },
+  RATE_LIMITED: { status: 429, retryable: true, title: 'The client asks too often' },
   MATERIALIZATION_MISMATCH: { status: 409, retryable: false, title: 'The view that was built is not that of the log' },
   MATERIALIZATION_OUTDATED: { status: 409, retryable: true, title: 'Entities were forgotten while the view was built' },
   MATERIALIZATION_GAP: { status: 409, retryable: false, title: 'Events that the build needs have left the buffer' },
@@ -102,6 +103,12 @@ export class SerinError extends Error {
 
   get retryable(): boolean {
     return ERRORS[this.code].retryable;
+  }
+
+  /** Milliseconds after which to try again, where who threw it knows (`fields.retryAfterMs`); else a second. */
+  get retryAfterMs(): number {
+    const given = this.fields['retryAfterMs'];
+    return typeof given === 'number' ? given : 1_000;
   }
 
   get title(): string {

@@ -141,6 +141,29 @@ export const CONFIG_SCHEMA = Type.Object({
     description: 'Inference processes behind the one port, about one a core.',
     default: 1,
   }),
+  inferenceDeadlineMs: Type.Integer({
+    minimum: 0,
+    maximum: 60_000,
+    env: 'SERIN_INFERENCE_DEADLINE_MS',
+    description:
+      'Deadline of requests to plain files (`serin serve`) that bring none, in milliseconds; 0: none. Routed models have theirs in the project (`serving.deadlineMs`).',
+    default: 0,
+  }),
+  inferenceClientRate: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    env: 'SERIN_INFERENCE_CLIENT_RATE',
+    description:
+      'Rows a second that one client may ask of an inference tier, shared evenly between its processes; 0: no limit.',
+    default: 0,
+  }),
+  inferenceClientBurst: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    env: 'SERIN_INFERENCE_CLIENT_BURST',
+    description: 'Rows that a client which was quiet may ask at once, shared as the rate is; 0: those of a second.',
+    default: 0,
+  }),
   metricsPort: port({
     env: 'SERIN_METRICS_PORT',
     description:

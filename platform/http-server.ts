@@ -14,6 +14,13 @@ import Value from 'typebox/value';
 import type { TSchema } from 'typebox';
 import { ERRORS, isErrorCode, SerinError } from '../domain/errors.ts';
 import type { Logger } from './logger.ts';
+import {
+  answerMalformed,
+  answerUnroutable,
+  PROBLEM_TYPE,
+  REQUEST_TIMEOUT_MS,
+  requestLimits,
+} from './malformed-requests.ts';
 
 /** RFC 9457, with the code of the error table and the machine-readable fields of the error as extension members. */
 export interface Problem {
@@ -37,11 +44,25 @@ export interface HttpServerOptions {
   readonly registry: Registry;
   readonly readiness: () => Promise<Readiness> | Readiness;
   readonly bodyLimitBytes?: number;
+  readonly connections?: ConnectionLimits;
 }
 
+/** What a connection may take, so that slow or idle clients hold none for ever. */
+export interface ConnectionLimits {
+  /** For the head of a request, from the first moment of the connection on. */
+  readonly headersTimeoutMs: number;
+  /** For a whole request with its body. */
+  readonly requestTimeoutMs: number;
+  /** Between two requests; longer than that of a load balancer before it. */
+  readonly keepAliveTimeoutMs: number;
+  /** Connections beyond are closed when they come. */
+  readonly maxConnections: number;
+}
+
+/** Connections that are over their time are looked for this often. */
+const CONNECTIONS_CHECKED_EVERY_MS = 1_000;
+
 export const PROBLEM_TYPE = 'application/problem+json';
-/** Seconds a client should wait before it repeats a request that failed for a passing reason. */
-const RETRY_AFTER_SECONDS = 1;
 const VIOLATIONS_MAX = 20;
 
 /**
@@ -54,6 +75,7 @@ export function createHttpServer({
   registry,
   readiness,
   bodyLimitBytes = 8 << 20,
+  connections,
 }: HttpServerOptions): FastifyInstance {
   const app: FastifyInstance = fastify({
     loggerInstance: logger as FastifyBaseLogger,
@@ -62,13 +84,22 @@ export function createHttpServer({
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     genReqId: () => randomUUID(),
     forceCloseConnections: 'idle',
+    ...(connections !== undefined && {
+      requestTimeout: connections.requestTimeoutMs,
+      keepAliveTimeout: connections.keepAliveTimeoutMs,
+      http: {
+        headersTimeout: connections.headersTimeoutMs,
+        connectionsCheckingInterval: CONNECTIONS_CHECKED_EVERY_MS,
+      },
+    }),
   });
+  if (connections !== undefined) app.server.maxConnections = connections.maxConnections;
   app.setValidatorCompiler(({ schema, httpPart }) => validatorOf(schema as TSchema, httpPart ?? 'body'));
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOf(error, request);
     if (problem.code === 'INTERNAL') request.log.error({ err: error }, 'request failed');
     if (isErrorCode(problem.code) && ERRORS[problem.code].retryable)
-      void reply.header('retry-after', RETRY_AFTER_SECONDS);
+      void reply.header('retry-after', error instanceof SerinError ? retryAfterSeconds(error.retryAfterMs) : 1);
     return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
   });
   app.setNotFoundHandler((request) => {
@@ -88,6 +119,11 @@ export function createHttpServer({
     reply.type(registry.contentType).send(await registry.metrics()),
   );
   return app;
+}
+
+/** The header has whole seconds, and none would mean at once. */
+export function retryAfterSeconds(ms: number): number {
+  return Math.max(1, Math.ceil(ms / 1_000));
 }
 
 /** What a client is told about an error; what Serin did not throw on purpose stays in the log. */

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Registry } from 'prom-client';
 import { SerinError } from '../../domain/errors.ts';
-import { createHttpServer, type Readiness } from '../../platform/http-server.ts';
+import { type ConnectionLimits, createHttpServer, type Readiness } from '../../platform/http-server.ts';
 import type { Logger } from '../../platform/logger.ts';
 
 export interface InferenceAppOptions {
@@ -11,10 +11,18 @@ export interface InferenceAppOptions {
 }
 
 const BODY_LIMIT_BYTES = 8 << 20;
+/** A client that sends a byte now and then holds a connection for seconds, not for ever. */
+const CONNECTIONS: ConnectionLimits = {
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  // load balancers close what was idle for a minute, and must be the first to
+  keepAliveTimeoutMs: 75_000,
+  maxConnections: 10_000,
+};
 
 /** Parses a body as JSON whatever its content type says: the real OIP clients send none. */
 export function createInferenceApp({ logger, registry, readiness }: InferenceAppOptions): FastifyInstance {
-  const app = createHttpServer({ logger, registry, readiness, bodyLimitBytes: BODY_LIMIT_BYTES });
+  const app = createHttpServer({ logger, registry, readiness, bodyLimitBytes: BODY_LIMIT_BYTES, connections: CONNECTIONS });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
     try {
