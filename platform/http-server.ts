@@ -14,13 +14,7 @@ import Value from 'typebox/value';
 import type { TSchema } from 'typebox';
 import { ERRORS, isErrorCode, SerinError } from '../domain/errors.ts';
 import type { Logger } from './logger.ts';
-import {
-  answerMalformed,
-  answerUnroutable,
-  PROBLEM_TYPE,
-  REQUEST_TIMEOUT_MS,
-  requestLimits,
-} from './malformed-requests.ts';
+import { answerMalformed, answerUnroutable, PROBLEM_TYPE } from './malformed-requests.ts';
 
 /** RFC 9457, with the code of the error table and the machine-readable fields of the error as extension members. */
 export interface Problem {
@@ -62,7 +56,9 @@ export interface ConnectionLimits {
 /** Connections that are over their time are looked for this often. */
 const CONNECTIONS_CHECKED_EVERY_MS = 1_000;
 
-export const PROBLEM_TYPE = 'application/problem+json';
+export { PROBLEM_TYPE };
+/** Of a name in a path: longer than any model's. */
+const MAX_PARAMETER_LENGTH = 256;
 const VIOLATIONS_MAX = 20;
 
 /**
@@ -84,6 +80,9 @@ export function createHttpServer({
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     genReqId: () => randomUUID(),
     forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
+    clientErrorHandler: answerMalformed,
+    frameworkErrors: answerUnroutable,
     ...(connections !== undefined && {
       requestTimeout: connections.requestTimeoutMs,
       keepAliveTimeout: connections.keepAliveTimeoutMs,
