@@ -149,9 +149,12 @@ export function readModel(value: unknown, path: string): ModelSpec {
 }
 
 function readServing(value: unknown, path: string): ServingSpec {
-  const fields = new CheckedFields(value, path, ['deadlineMs']);
+  const fields = new CheckedFields(value, path, ['deadlineMs', 'timeoutMs', 'mandatory', 'fallback']);
   return {
     ...(fields.has('deadlineMs') && { deadlineMs: fields.number('deadlineMs', { min: 1, max: 60_000 }) }),
+    ...(fields.has('timeoutMs') && { timeoutMs: fields.number('timeoutMs', { min: 1, max: 60_000 }) }),
+    ...(fields.has('mandatory') && { mandatory: texts(fields, 'mandatory') }),
+    ...(fields.has('fallback') && { fallback: fields.text('fallback') }),
   };
 }
 

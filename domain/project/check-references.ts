@@ -7,6 +7,7 @@ import { checkFeatureSet } from './check-feature-set.ts';
 import { checkKey } from './check-key.ts';
 import { checkLabel } from './check-label.ts';
 import { checkModel } from './check-model.ts';
+import { checkServing } from './check-serving.ts';
 import { ANY_TYPE, type Definitions, definitionsOf, nameOf, type Types, typesOf } from './definitions.ts';
 import { checkDistinct, resolve } from './names.ts';
 import { operandTypes, outputNames, outputType } from './output-type.ts';
@@ -23,6 +24,7 @@ export function checkReferences(spec: ProjectSpec): void {
   for (const spine of spec.spines) checkSpine(spine, definitions);
   for (const label of spec.labels) checkLabel(label, definitions);
   for (const model of spec.models) checkModel(model, definitions);
+  checkServing(spec.models, definitions);
 }
 
 function checkSource(source: SourceSpec): void {

@@ -347,6 +347,15 @@ export interface ModelSpec {
 export interface ServingSpec {
   /** Milliseconds from a request's arrival; one that cannot be answered by then is refused at once. Absent: only a full queue refuses. */
   readonly deadlineMs?: number;
+  /** Milliseconds a version has to compute; rows that it leaves open go down the ladder. Absent: five times `latencyBudgetMsP99`. */
+  readonly timeoutMs?: number;
+  /**
+   * Features without which a trained version is not asked: where one is missing the next rung answers. A version whose feature
+   * set does not have one of them is asked without it.
+   */
+  readonly mandatory?: readonly string[];
+  /** Another model of the project: its champion answers when no version of this one does, before the rule. */
+  readonly fallback?: string;
 }
 
 /** `origin_delays@1` */

@@ -87,7 +87,12 @@ interface ModelDefinition<Q extends Terms, Row> {
   /** Share of champion answers that are logged; canary, shadow, fallback and errors always are. */
   readonly logSampleRate: number;
   readonly trainings: readonly Training<RequestKinds<Q>>[];
-  readonly serving?: ServingSpec;
+  readonly serving?: ServingDefinition;
+}
+
+interface ServingDefinition extends Omit<ServingSpec, 'fallback'> {
+  /** Another model of the project: its champion answers when no version of this one does, before the rule. */
+  readonly fallback?: Pick<Model, 'spec'>;
 }
 
 export interface Model {
@@ -98,7 +103,7 @@ export interface Model {
 }
 
 export function model<Q extends Terms, Row>(name: string, definition: ModelDefinition<Q, Row>): Model {
-  const { spine: rows, label: outcome, rule, trainings, rollout, ...contract } = definition;
+  const { spine: rows, label: outcome, rule, trainings, rollout, serving, ...contract } = definition;
   return {
     spine: rows,
     label: outcome,
@@ -112,8 +117,13 @@ export function model<Q extends Terms, Row>(name: string, definition: ModelDefin
       label: outcome.spec.name,
       rule: { featureSet: versioned(rule.featureSet.spec), expression: rule.score(rule.featureSet.row).expression },
       trainings: trainings.map(trainingSpec),
+      ...(serving !== undefined && { serving: servingSpec(serving) }),
     },
   };
+}
+
+function servingSpec({ fallback, ...rest }: ServingDefinition): ServingSpec {
+  return { ...rest, ...(fallback !== undefined && { fallback: fallback.spec.name }) };
 }
 
 function trainingSpec({ featureSet: set, split, ...rest }: Training): TrainingSpec {
