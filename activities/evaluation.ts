@@ -13,15 +13,16 @@ import { compileExpression } from '../domain/project/expression.ts';
 import { featureFields, modelSignature, rowReader } from '../domain/project/feature-schema.ts';
 import type { ProjectSpec } from '../domain/project/spec.ts';
 import type { ModelVersionManifest } from '../domain/registry/manifest.ts';
+import { type PostProcessing, postProcess } from '../domain/registry/post-processing.ts';
 import { inheritedEnvironment } from '../platform/config.ts';
 import { freePort } from '../platform/embedded/free-port.ts';
 import { startProcess } from '../platform/embedded/processes.ts';
-import { evaluateScores } from '../training/evaluate.ts';
+import { evaluateScores, type EvaluationRequest } from '../training/evaluate.ts';
 import { readMatrix, type TrainingMatrix } from '../training/matrix.ts';
 import { inspectOnnx } from '../training/onnx/inspect-onnx.ts';
 import type { Dependencies } from './dependencies.ts';
 import type { Beating } from './heartbeat.ts';
-import { modelOf, type RunPlan, type RunResult } from './training-plan.ts';
+import { modelOf, postProcessingOfRun, type RunPlan, type RunResult } from './training-plan.ts';
 
 const BATCH_ROWS = 512;
 /**
@@ -56,13 +57,14 @@ export async function evaluateRun(
   const schemaFindings = compareSignature(await blobs.get(result.modelFile), manifest.features);
   if (schemaFindings.length > 0) return { schemaFindings };
 
+  const answering = postProcessingOfRun(contract, result);
   const sliceColumns = contract.gates.flatMap((gate) => (gate.kind === 'slices' ? [gate.slice] : []));
   const path = await blobs.localPath(file);
   const { matrix, extra } = await readMatrix({
     path,
     columns: manifest.features,
     split: 'TEST',
-    extra: [...new Set(sliceColumns)],
+    extra: [...new Set([...sliceColumns, ...(contract.slices === undefined ? [] : [contract.slices.by])])],
   });
 
   const { champion: championVersion } = await getRoute(db, run.model);
@@ -79,7 +81,7 @@ export async function evaluateRun(
     progress({ rows: 0, of: matrix.rows });
     const scores = await scoreAll(server.url, CANDIDATE, matrix, { signal, progress });
     const championScores = comparable
-      ? await scoresOf(champion, spec, server.url, matrix, { signal, progress })
+      ? answersOf(champion, await scoresOf(champion, spec, server.url, matrix, { signal, progress }), extra).scores
       : undefined;
     const serving = await measureServing(server.url, matrix, signal);
     const reference =
@@ -88,8 +90,8 @@ export async function evaluateRun(
       schemaFindings,
       evaluation: evaluateScores({
         y: matrix.y,
-        scores,
-        slices: Object.fromEntries(extra),
+        ...answersOf(answering, scores, extra),
+        slices: Object.fromEntries(sliceColumns.map((column) => [column, extra.get(column)!])),
         threshold: contract.threshold,
         ...(championScores !== undefined && { champion: championScores }),
       }),
@@ -100,6 +102,30 @@ export async function evaluateRun(
     await server.stop();
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** What the scores become as answers: gates judge those, not what the model file gives. */
+function answersOf(
+  version: PostProcessing,
+  rawScores: Float32Array,
+  extra: ReadonlyMap<string, readonly string[]>,
+): Pick<EvaluationRequest, 'scores' | 'uncalibrated' | 'thresholds'> {
+  const { calibration, slices } = version;
+  if (calibration === undefined && slices === undefined) return { scores: rawScores };
+  const values = slices === undefined ? undefined : extra.get(slices.by);
+  const scores = new Float64Array(rawScores.length);
+  const thresholds = new Float64Array(rawScores.length);
+  rawScores.forEach((rawScore, row) => {
+    const request = values === undefined ? {} : { [slices!.by]: values[row]! };
+    const { score, threshold } = postProcess(version, rawScore, request);
+    scores[row] = score;
+    thresholds[row] = threshold;
+  });
+  return {
+    scores,
+    ...(calibration !== undefined && { uncalibrated: rawScores }),
+    ...(slices !== undefined && { thresholds }),
+  };
 }
 
 /** One sentence per way in which the model's file does not fit its feature set. */

@@ -1,7 +1,9 @@
 import type { ProjectSpec, ModelSpec, TrainingSpec } from '../domain/project/spec.ts';
+import type { Calibration } from '../domain/calibration/calibration.ts';
 import { SerinError } from '../domain/errors.ts';
 import type { BlobRef } from '../domain/blob.ts';
 import type { ServingEvidence } from '../domain/gates/gate-evidence.ts';
+import { type PostProcessing, postProcessingOf } from '../domain/registry/post-processing.ts';
 import type { EvaluationReport } from '../domain/training/evaluation-report.ts';
 
 /** What a run is about, fixed when it opens (`run.params`). */
@@ -17,6 +19,8 @@ export interface RunResult {
   /** Float32, one score per TEST row, by the trainer's own arithmetic: what served scores are compared with. */
   readonly testScores?: BlobRef;
   readonly importance?: readonly { readonly column: string; readonly importance: number }[];
+  /** Absent where the training asks for none. */
+  readonly calibration?: Calibration;
   readonly environment?: object;
   readonly trainRows?: number;
   readonly trainSeconds?: number;
@@ -26,6 +30,11 @@ export interface RunResult {
   /** The version it was compared with, on the same rows. */
   readonly comparedWith?: number;
   readonly serving?: ServingEvidence;
+}
+
+/** What is done to the scores of the run's model before they are answers: by the model's spec, and by what was fitted. */
+export function postProcessingOfRun(model: ModelSpec, { calibration }: RunResult): PostProcessing {
+  return postProcessingOf({ ...model, ...(calibration !== undefined && { calibration }) });
 }
 
 export function modelOf(spec: ProjectSpec, model: string): ModelSpec {

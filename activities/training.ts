@@ -15,7 +15,7 @@ import { type Dependencies, sha256 } from './dependencies.ts';
 import { evaluateRun } from './evaluation.ts';
 import { withHeartbeat } from './heartbeat.ts';
 import { NewestOnly } from './newest-only.ts';
-import { modelOf, type RunPlan, type RunResult, trainingOf } from './training-plan.ts';
+import { modelOf, postProcessingOfRun, type RunPlan, type RunResult, trainingOf } from './training-plan.ts';
 
 const CHECKPOINT_EVERY_STEPS = 10;
 /** Metric points are written in pages: one statement for many steps. */
@@ -100,6 +100,7 @@ export function createTrainingActivities(dependencies: Dependencies) {
             datasetPath: await blobs.localPath(file),
             columns: manifest.features,
             seed: plan.training.seed,
+            ...(plan.training.calibration !== undefined && { calibration: plan.training.calibration }),
             outDir: directory,
             checkpointDir: join(directory, 'checkpoints'),
             checkpointEverySteps: CHECKPOINT_EVERY_STEPS,
@@ -123,6 +124,7 @@ export function createTrainingActivities(dependencies: Dependencies) {
           modelFile: await blobs.putFile(trained.modelPath),
           ...(trained.testScoresPath !== null && { testScores: await blobs.putFile(trained.testScoresPath) }),
           importance: trained.importance,
+          ...(trained.calibration !== undefined && { calibration: trained.calibration }),
           environment: trained.environment,
           trainRows: trained.trainRows,
           trainSeconds: trained.seconds,
@@ -216,7 +218,7 @@ export function createTrainingActivities(dependencies: Dependencies) {
           featureSet: plan.training.featureSet,
           featureNames: dataset.features,
           modelFile,
-          threshold: modelOf(spec, run.model).threshold,
+          ...postProcessingOfRun(modelOf(spec, run.model), result),
           training: run.training,
           dataset: run.dataset,
           runId,

@@ -3,6 +3,7 @@ import type { Kysely } from 'kysely';
 import { canonicalJson } from '../domain/canonical-json.ts';
 import { featureNames, type ModelSpec, type ProjectSpec, versioned } from '../domain/project/spec.ts';
 import { type ModelVersionManifest, RULE_VERSION } from '../domain/registry/manifest.ts';
+import { postProcessingOf } from '../domain/registry/post-processing.ts';
 import { appendDecision } from './decisions.ts';
 import { planApply, refusePlan } from './project-plan.ts';
 import { putProject } from './projects.ts';
@@ -66,7 +67,7 @@ function ruleManifest(spec: ProjectSpec, digest: string, model: ModelSpec, autho
     featureSet: model.rule.featureSet,
     featureNames: set === undefined ? [] : featureNames(set),
     modelFile: null,
-    threshold: model.threshold,
+    ...postProcessingOf(model),
     training: null,
     dataset: null,
     runId: null,

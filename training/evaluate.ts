@@ -21,14 +21,18 @@ import type {
 export interface EvaluationRequest {
   /** 0 or 1 per row. */
   readonly y: Uint8Array;
-  /** Probability of class 1 per row. */
+  /** Probability of class 1 per row, as it is answered: calibrated where the version has a calibration. */
   readonly scores: Float32Array | Float64Array;
+  /** The same before calibration, so that the report says what it did; absent: there is none. */
+  readonly uncalibrated?: Float32Array | Float64Array;
   /** The champion's, for the same rows. */
   readonly champion?: Float32Array | Float64Array;
   /** A value per row for each slicing column. */
   readonly slices?: Readonly<Record<string, readonly string[]>>;
   /** The score from which a row counts as a yes, in [0, 1]. */
   readonly threshold: number;
+  /** Per row, where slices have thresholds of their own. */
+  readonly thresholds?: Float64Array;
 }
 
 const CALIBRATION_BINS = 15;
@@ -44,7 +48,8 @@ const EPSILON = 1e-15;
  * Measures scores against labels.
  * @throws SerinError TRAINING_INVALID when the rows do not match each other or hold what is no label or probability
  */
-export function evaluateScores({ y, scores, champion, slices = {}, threshold }: EvaluationRequest): EvaluationReport {
+export function evaluateScores(request: EvaluationRequest): EvaluationReport {
+  const { y, scores, champion, slices = {} } = request;
   checkRows(y, scores, 'scores');
   if (champion !== undefined) checkRows(y, champion, 'champion');
   const losses = rowLosses(y, scores);
@@ -54,8 +59,8 @@ export function evaluateScores({ y, scores, champion, slices = {}, threshold }: 
     auc: aucEstimate(y, scores),
     logLoss: { ...meanEstimate(losses), value: logLoss(y, scores, { eps: EPSILON }) },
     brier: { ...meanEstimate(rowSquares(y, scores)), value: brierScore(y, scores) },
-    calibration: calibrationReport(y, scores),
-    threshold: thresholdReport(y, scores, threshold),
+    calibration: calibrationReport(request),
+    threshold: thresholdReport(request),
     scores: scoreDistribution(scores),
     comparison: champion === undefined ? null : compare(y, scores, champion),
     slices: Object.entries(slices).flatMap(([column, values]) => sliceReports(column, values, y, scores, losses)),
@@ -124,17 +129,28 @@ function sliceReports(
     });
 }
 
-function calibrationReport(y: Uint8Array, scores: ArrayLike<number>): CalibrationReport {
-  const { ece, mce, bins } = expectedCalibrationError(y, scores, { bins: CALIBRATION_BINS, strategy: 'equal_mass' });
+function calibrationReport({ y, scores, uncalibrated }: EvaluationRequest): CalibrationReport {
+  const errorOf = (given: ArrayLike<number>) =>
+    expectedCalibrationError(y, given, { bins: CALIBRATION_BINS, strategy: 'equal_mass' });
+  const { ece, mce, bins } = errorOf(scores);
+  const before = uncalibrated === undefined ? undefined : errorOf(uncalibrated);
   return {
     ece,
     maxGap: mce,
     bins: bins.map(([, rows, meanScore, positiveRate]) => ({ rows, meanScore, positiveRate })),
+    ...(before !== undefined && { before: { ece: before.ece, maxGap: before.mce } }),
   };
 }
 
-function thresholdReport(y: Uint8Array, scores: ArrayLike<number>, threshold: number): ThresholdReport {
-  const metrics = thresholdMetrics(y, scores, { threshold });
+function thresholdReport({ y, scores, threshold, thresholds }: EvaluationRequest): ThresholdReport {
+  const metrics =
+    thresholds === undefined
+      ? thresholdMetrics(y, scores, { threshold })
+      : thresholdMetrics(
+          y,
+          thresholds.map((each, row) => (scores[row]! >= each ? 1 : 0)),
+          { threshold: 1 },
+        );
   return {
     value: threshold,
     truePositives: metrics.tp,

@@ -1,9 +1,12 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
+import type { Calibration, CalibrationMethod } from '../domain/calibration/calibration.ts';
+import { fitCalibration } from '../domain/calibration/fit-calibration.ts';
 import { type ErrorCode, SerinError } from '../domain/errors.ts';
 import type { TrainerSpec } from '../domain/training/trainer-spec.ts';
-import { readMatrix } from './matrix.ts';
+import { holdOutLatest } from './holdout.ts';
+import { readMatrix, type TrainingMatrix } from './matrix.ts';
 import { exportModel } from './onnx/export-model.ts';
 import { columnImportance, scoreRows, startTraining, type Training } from './training.ts';
 import { threadCpuSeconds, type TrainingEnvironment, trainingEnvironment } from './training-environment.ts';
@@ -15,6 +18,8 @@ export interface ThreadRequest {
   readonly datasetPath: string;
   readonly columns: readonly string[];
   readonly seed: number;
+  /** Fitted on the rows that the trainer holds out to validate. */
+  readonly calibration?: CalibrationMethod;
   readonly outDir: string;
   readonly checkpointDir: string;
   readonly checkpointEverySteps: number;
@@ -29,6 +34,8 @@ export interface TrainingResult {
   readonly metricsPerStep: readonly StepMetrics[];
   /** Per column: total gain of its splits, or the size of its standardised coefficient. */
   readonly importance: readonly { readonly column: string; readonly importance: number }[];
+  /** Absent: none was asked for. */
+  readonly calibration?: Calibration;
   readonly environment: TrainingEnvironment;
   /** Labelled rows of the TRAIN split, with those held out to validate. */
   readonly trainRows: number;
@@ -78,6 +85,24 @@ async function scoreTestRows(
   }
 }
 
+/**
+ * By the rows that the trainer holds out, none of them a test row. Early stopping has looked at them, too: with it the
+ * calibrated loss on these rows is a little too good, which the test rows show.
+ */
+function calibrationOf(
+  model: TrainedModel,
+  matrix: TrainingMatrix,
+  { spec, calibration }: ThreadRequest,
+): Calibration | undefined {
+  if (calibration === undefined) return undefined;
+  const { validation } = holdOutLatest(matrix.asOf, spec.validationFraction);
+  const width = matrix.columns.length;
+  const x = new Float32Array(validation.length * width);
+  validation.forEach((row, i) => x.set(matrix.x.subarray(row * width, (row + 1) * width), i * width));
+  const y = Uint8Array.from(validation, (row) => matrix.y[row]!);
+  return fitCalibration(calibration, y, scoreRows(model, x));
+}
+
 async function train(request: ThreadRequest, tell: (message: ThreadMessage) => void): Promise<TrainingResult> {
   const startedAt = performance.now();
   const { spec, datasetPath, columns, seed, outDir } = request;
@@ -87,12 +112,14 @@ async function train(request: ThreadRequest, tell: (message: ThreadMessage) => v
   const model = training.model();
   const modelPath = join(outDir, MODEL_FILE);
   const environment = trainingEnvironment(spec, seed);
+  const calibration = calibrationOf(model, matrix, request);
   writeFileAtomically(modelPath, exportModel(model, environment.serin));
   return {
     modelPath,
     testScoresPath: await scoreTestRows(model, request),
     metricsPerStep: training.metrics,
     importance: columnImportance(model),
+    ...(calibration !== undefined && { calibration }),
     environment,
     trainRows: matrix.rows,
     seconds: (performance.now() - startedAt) / 1000,

@@ -29,9 +29,11 @@ export interface CalibrationReport {
   /** The largest gap of a bin. */
   readonly maxGap: number;
   readonly bins: readonly { readonly rows: number; readonly meanScore: number; readonly positiveRate: number }[];
+  /** The same rows by the model's own scores; absent where the version has no calibration. */
+  readonly before?: { readonly ece: number; readonly maxGap: number };
 }
 
-/** What happens when a score of at least `value` counts as a yes. null: nothing to divide by. */
+/** What happens when a score of at least `value` (or the slice's own threshold) counts as a yes. null: nothing to divide by. */
 export interface ThresholdReport {
   readonly value: number;
   readonly truePositives: number;

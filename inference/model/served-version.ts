@@ -1,8 +1,10 @@
+import type { PersonalData } from '../../domain/project/personal-data.ts';
+import type { PostProcessing } from '../../domain/registry/post-processing.ts';
 import type { FeatureInput } from '../scoring/feature-batch.ts';
 import type { Scorer } from './scorer.ts';
 
 /** One version of a model, loaded and warm. Immutable: a batch that has begun with it ends with it. */
-export interface ServedVersion {
+export interface ServedVersion extends PostProcessing {
   readonly model: string;
   readonly version: number;
   readonly kind: 'rule' | 'onnx';
@@ -11,6 +13,6 @@ export interface ServedVersion {
   readonly featureNames: readonly string[];
   readonly input: FeatureInput;
   readonly scorer: Scorer;
-  /** Score from which the label is 1. */
-  readonly threshold: number;
+  /** Of its feature set; none of it is logged as it is (`accounting/redaction.ts`). */
+  readonly personal: PersonalData;
 }

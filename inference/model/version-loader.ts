@@ -4,7 +4,9 @@ import { getVersion, type ModelVersion } from '../../db/registry.ts';
 import type { BlobStore } from '../../domain/blob.ts';
 import { SerinError } from '../../domain/errors.ts';
 import { featureFields } from '../../domain/project/feature-schema.ts';
+import { personalDataOf } from '../../domain/project/personal-data.ts';
 import type { ModelSpec, ProjectSpec } from '../../domain/project/spec.ts';
+import { postProcessingOf } from '../../domain/registry/post-processing.ts';
 import type { ServingContract } from '../routing/route-entry.ts';
 import type { FeatureInput } from '../scoring/feature-batch.ts';
 import { loadOnnxModel, trainedSignature } from './onnx-session.ts';
@@ -48,7 +50,8 @@ export function createVersionSource({ db, blobs, inputOf }: VersionSourceDeps): 
           featureNames: manifest.featureNames,
           input,
           scorer: await loadScorer(registered, project.spec, declared, blobs),
-          threshold: manifest.threshold,
+          personal: personalDataOf(project.spec, manifest.featureSet),
+          ...postProcessingOf(manifest),
         },
         contract: { latencyBudgetMsP99: declared.latencyBudgetMsP99, logSampleRate: declared.logSampleRate },
       };
