@@ -174,3 +174,28 @@ test.each([
 ])('%s is refused', (_, request, detail) => {
   expect(() => evaluateScores({ threshold: 0.5, ...request })).toThrow(detail);
 });
+
+test('the report says what a calibration did to the calibration error', () => {
+  const { y, scores } = scored(5_000);
+  const sure = scores.map((score) => 1 / (1 + Math.exp(-3 * Math.log(score / (1 - score)))));
+  const report = evaluateScores({ y, scores, uncalibrated: sure, threshold: 0.5 });
+  expect(report.calibration.before).toEqual({
+    ece: evaluateScores({ y, scores: sure, threshold: 0.5 }).calibration.ece,
+    maxGap: evaluateScores({ y, scores: sure, threshold: 0.5 }).calibration.maxGap,
+  });
+  expect(report.calibration.ece).toBeLessThan(report.calibration.before!.ece / 3);
+  expect(evaluateScores({ y, scores, threshold: 0.5 }).calibration).not.toHaveProperty('before');
+});
+
+test('rows of a slice are held against its own threshold', () => {
+  const request = { y: Uint8Array.of(0, 1, 1, 0), scores: Float64Array.of(0.45, 0.45, 0.6, 0.6), threshold: 0.5 };
+  expect(evaluateScores(request).threshold).toMatchObject({ truePositives: 1, falsePositives: 1, falseNegatives: 1 });
+  const report = evaluateScores({ ...request, thresholds: Float64Array.of(0.4, 0.4, 0.5, 0.7) });
+  expect(report.threshold).toMatchObject({
+    value: 0.5,
+    truePositives: 2,
+    falsePositives: 1,
+    falseNegatives: 0,
+    trueNegatives: 1,
+  });
+});

@@ -2,9 +2,13 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
+import { fitCalibration } from '../domain/calibration/fit-calibration.ts';
 import { checkTrainerSpec } from '../domain/training/trainer-spec.ts';
+import { holdOutLatest } from './holdout.ts';
+import { readMatrix } from './matrix.ts';
 import { inspectOnnx } from './onnx/inspect-onnx.ts';
 import { writeDataset } from './testing/a-dataset.ts';
+import { scoreRows, startTraining } from './training.ts';
 import { trainInThread, type TrainInThreadRequest } from './train-in-thread.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'serin-train-'));
@@ -59,6 +63,38 @@ test('a training reports each step and leaves a model that can be served', async
   expect(result.environment).toMatchObject({ node: process.versions.node, seed: 3, spec: request.spec });
   expect(result.environment.serin).toMatch(/^\d+\.\d+\.\d+/);
   expect(result.cpuSeconds).toBeLessThanOrEqual(result.seconds + 0.5);
+});
+
+test('a calibration is fitted on the held-out rows alone, and the model file stays as it is', async () => {
+  const plain = await trainInThread(aRequest());
+  const calibrated = await trainInThread(aRequest({ calibration: 'platt' }));
+  expect(readFileSync(calibrated.modelPath)).toEqual(readFileSync(plain.modelPath));
+  expect(readFileSync(calibrated.testScoresPath!)).toEqual(readFileSync(plain.testScoresPath!));
+  expect(plain).not.toHaveProperty('calibration');
+
+  const { matrix } = await readMatrix({ path: datasetPath, columns: aRequest().columns, split: 'TRAIN' });
+  const { validation } = holdOutLatest(matrix.asOf, 0.1);
+  const training = startTraining({ spec: aRequest().spec, matrix, seed: 3 });
+  while (!training.done) training.advance();
+  const scores = scoreRows(training.model(), matrix.x);
+  const expected = fitCalibration(
+    'platt',
+    Uint8Array.from(validation, (row) => matrix.y[row]!),
+    Float32Array.from(validation, (row) => scores[row]!),
+  );
+  expect(validation.length).toBe(320);
+  expect(calibrated.calibration).toEqual(expected);
+});
+
+test('a calibration that the held-out rows do not carry ends the training with what to do', async () => {
+  const request = aRequest({
+    spec: checkTrainerSpec({ kind: 'gbt', trees: 5, validationFraction: 0.002 }, 'spec'),
+    calibration: 'isotonic',
+  });
+  await expect(trainInThread(request)).rejects.toMatchObject({
+    code: 'TRAINING_INVALID',
+    message: expect.stringMatching(/needs 10 validation rows of each class.*validationFraction/) as string,
+  });
 });
 
 test('a training cancelled half-way and resumed leaves the same model as one that was not', async () => {
