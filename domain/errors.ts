@@ -58,6 +58,7 @@ export const ERRORS = {
   FORBIDDEN: { status: 403, retryable: false, title: 'The role does not allow this' },
   // serving
   NOT_FOUND: { status: 404, retryable: false, title: 'There is nothing at this address' },
+  METHOD_NOT_ALLOWED: { status: 405, retryable: false, title: 'The address does not answer this method' },
   MODEL_NOT_READY: { status: 503, retryable: true, title: 'The model is not ready' },
   INFERENCE_FAILED: { status: 500, retryable: false, title: 'The model could not be run on this input' },
   OVERLOADED: { status: 503, retryable: true, title: 'There is no capacity for this now' },

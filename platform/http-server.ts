@@ -13,6 +13,7 @@ import { Compile } from 'typebox/compile';
 import Value from 'typebox/value';
 import type { TSchema } from 'typebox';
 import { ERRORS, isErrorCode, SerinError } from '../domain/errors.ts';
+import { learnMethods } from './allowed-methods.ts';
 import type { Logger } from './logger.ts';
 import { answerMalformed, answerUnroutable, PROBLEM_TYPE } from './malformed-requests.ts';
 
@@ -101,8 +102,9 @@ export function createHttpServer({
       void reply.header('retry-after', error instanceof SerinError ? retryAfterSeconds(error.retryAfterMs) : 1);
     return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
   });
-  app.setNotFoundHandler((request) => {
-    throw new SerinError('NOT_FOUND', `nothing answers ${request.method} ${pathOf(request)}`);
+  const methods = learnMethods(app);
+  app.setNotFoundHandler((request, reply) => {
+    throw methods.refuse(request, reply);
   });
   // not async: a promise for each request costs as much as all the rest of the hook
   app.addHook('onRequest', (request, reply, done) => {

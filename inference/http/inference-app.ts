@@ -1,13 +1,14 @@
 import type { FastifyInstance } from 'fastify';
 import type { Registry } from 'prom-client';
-import { SerinError } from '../../domain/errors.ts';
 import { type ConnectionLimits, createHttpServer, type Readiness } from '../../platform/http-server.ts';
 import type { Logger } from '../../platform/logger.ts';
+import { parseJson } from '../oip/infer-request.ts';
 
 export interface InferenceAppOptions {
   readonly logger: Logger;
   readonly registry: Registry;
   readonly readiness: () => Readiness;
+  readonly connections?: ConnectionLimits;
 }
 
 const BODY_LIMIT_BYTES = 8 << 20;
@@ -21,14 +22,19 @@ const CONNECTIONS: ConnectionLimits = {
 };
 
 /** Parses a body as JSON whatever its content type says: the real OIP clients send none. */
-export function createInferenceApp({ logger, registry, readiness }: InferenceAppOptions): FastifyInstance {
-  const app = createHttpServer({ logger, registry, readiness, bodyLimitBytes: BODY_LIMIT_BYTES, connections: CONNECTIONS });
+export function createInferenceApp({
+  logger,
+  registry,
+  readiness,
+  connections = CONNECTIONS,
+}: InferenceAppOptions): FastifyInstance {
+  const app = createHttpServer({ logger, registry, readiness, bodyLimitBytes: BODY_LIMIT_BYTES, connections });
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => {
     try {
-      done(null, JSON.parse(body as string));
+      done(null, parseJson(body as Buffer));
     } catch (error) {
-      done(new SerinError('INPUT_INVALID', `the body is no JSON: ${(error as Error).message}`, { cause: error }));
+      done(error as Error);
     }
   });
   return app;

@@ -58,6 +58,8 @@ test.each<[unknown, string, string]>([
   [{ x: 1, asOf: 991_396_800 }, 'asOf', 'must be RFC 3339 text'],
   [{ x: 1, unit: 5 }, 'unit', 'unit is 5: must be a text'],
   [{ x: 1, id: 'a\u0000b' }, 'id', 'without control characters'],
+  [{ x: 1, id: '\ud800' }, 'id', 'well-formed'],
+  [{ x: 1, id: '🛫\u0000' }, 'id', 'without control characters'],
   [{ instances: [{ id: 'a' }, { id: 'a' }] }, 'instances/1/id', 'is the id of another instance'],
 ])('%j is refused by %s', (body, field, detail) => {
   const refusal = (() => {

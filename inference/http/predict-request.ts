@@ -1,4 +1,5 @@
 import { SerinError } from '../../domain/errors.ts';
+import { shownValue } from '../../domain/shown-value.ts';
 import type { Row } from '../../domain/project/expression.ts';
 import { isTimeFault, readTime } from '../../domain/features/time-text.ts';
 import type { Micros } from '../../domain/time.ts';
@@ -76,8 +77,12 @@ function reads({ request }: FeatureInput, name: string): boolean {
 }
 
 function readText(value: unknown, field: string): string {
-  if (typeof value !== 'string' || value.length === 0 || value.length > MAX_TEXT || hasControl(value)) {
-    throw invalid(field, value, `must be a text of 1 to ${MAX_TEXT} characters without control characters`);
+  if (typeof value !== 'string' || value.length === 0 || value.length > MAX_TEXT || !isPlain(value)) {
+    throw invalid(
+      field,
+      value,
+      `must be a text of 1 to ${MAX_TEXT} characters, well-formed and without control characters`,
+    );
   }
   return value;
 }
@@ -99,9 +104,9 @@ function refuseRepeatedIds(instances: readonly Instance[]): void {
   });
 }
 
-function hasControl(text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) < 0x20) return true;
-  return false;
+/** What PostgreSQL takes as text: no control characters, no half of a surrogate pair. */
+function isPlain(text: string): boolean {
+  return !/[\p{Surrogate}\p{Cc}]/u.test(text);
 }
 
 function isObject(value: unknown): value is Members {
@@ -109,9 +114,9 @@ function isObject(value: unknown): value is Members {
 }
 
 function invalid(field: string, value: unknown, rule: string): SerinError {
-  const shown = JSON.stringify(value) ?? 'missing';
-  const text = shown.length > 120 ? `${shown.slice(0, 120)}…` : shown;
-  return new SerinError('INPUT_INVALID', field === '' ? rule : `${field} is ${text}: ${rule}`, {
-    fields: { field, rule },
+  // a member's name is the client's, too
+  const name = field.length > MAX_TEXT ? `${field.slice(0, MAX_TEXT)}…` : field;
+  return new SerinError('INPUT_INVALID', name === '' ? rule : `${name} is ${shownValue(value)}: ${rule}`, {
+    fields: { field: name, rule },
   });
 }

@@ -4,8 +4,9 @@
  */
 import { promisify } from 'node:util';
 import { deflate, gunzip, gzip, inflate } from 'node:zlib';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
 import { SerinError } from '../../domain/errors.ts';
+import { learnMethods } from '../../platform/allowed-methods.ts';
 import { retryAfterSeconds } from '../../platform/http-server.ts';
 import { messageOf } from '../model/create-session.ts';
 import {
@@ -64,12 +65,13 @@ export async function registerOipRoutes(app: FastifyInstance, deps: OipDeps): Pr
       async (request: FastifyRequest, body: Buffer) => decoded(request, body),
     );
     oip.setErrorHandler((error, _request, reply) => sendError(reply, error));
+    const methods = learnMethods(oip);
     registerServerRoutes(oip, deps);
     registerModelRoutes(oip, deps);
     registerRepositoryRoutes(oip, deps);
-    oip.all('/v2/*', (request) => {
-      throw new SerinError('NOT_FOUND', `nothing answers ${request.method} ${request.url}`);
-    });
+    // before the body is read
+    const refuse: onRequestHookHandler = (request, reply, next) => next(methods.refuse(request, reply));
+    oip.all('/v2/*', { onRequest: refuse }, () => undefined);
     done();
   });
 }
