@@ -61,6 +61,7 @@ export const ERRORS = {
   METHOD_NOT_ALLOWED: { status: 405, retryable: false, title: 'The address does not answer this method' },
   MODEL_NOT_READY: { status: 503, retryable: true, title: 'The model is not ready' },
   INFERENCE_FAILED: { status: 500, retryable: false, title: 'The model could not be run on this input' },
+  AS_OF_UNREACHABLE: { status: 409, retryable: false, title: 'What was known then cannot be told any more' },
   OVERLOADED: { status: 503, retryable: true, title: 'There is no capacity for this now' },
   RATE_LIMITED: { status: 429, retryable: true, title: 'The client asks too often' },
   MATERIALIZATION_MISMATCH: { status: 409, retryable: false, title: 'The view that was built is not that of the log' },
