@@ -208,6 +208,14 @@ export const CONFIG_SCHEMA = Type.Object({
     defaultText: 'none: whoever reaches the port may',
     secret: true,
   }),
+  redactionKey: Type.String({
+    env: 'SERIN_REDACTION_KEY',
+    description:
+      'Secret that turns personal values into tokens before predictions are logged; the same for api, workers and inference. After a change keep the old one behind a comma: what it made is found by it.',
+    default: '',
+    defaultText: 'one that the database has made for itself',
+    secret: true,
+  }),
   duckdbMemory: Type.String({
     pattern: '^\\d+(\\.\\d+)?\\s?(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$',
     env: 'SERIN_DUCKDB_MEMORY',

@@ -3,6 +3,7 @@
  * vector holds is decided by the kernel (views) and by row expressions (derived features), as it is offline.
  */
 import type { Row } from '../../domain/project/expression.ts';
+import { personalDataOf } from '../../domain/project/personal-data.ts';
 import type { ProjectSpec, RequestField } from '../../domain/project/spec.ts';
 import type { Micros } from '../../domain/time.ts';
 import { compileFeatureSet, type ViewUsePlan } from '../kernel/feature-set-plan.ts';
@@ -197,7 +198,7 @@ export function compileFeatureReader(project: ProjectSpec, featureSet: string): 
     columns: plan.featureNames,
     request: plan.request,
     views,
-    checkRequest: createRequestCheck(plan),
+    checkRequest: createRequestCheck(plan, personalDataOf(project, featureSet).fields),
     refsOf,
     assembleVectors,
     async read(store, rows) {

@@ -1,16 +1,24 @@
 /** What an instance of a request must look like; values are never converted. */
 import { SerinError } from '../../domain/errors.ts';
+import { shownValue } from '../../domain/shown-value.ts';
 import { isTimeFault, readTime } from '../../domain/features/time-text.ts';
 import type { Row, Value } from '../../domain/project/expression.ts';
 import type { RequestField } from '../../domain/project/spec.ts';
 import type { FeatureSetPlan } from '../kernel/feature-set-plan.ts';
 
-/** @returns a check that gives the instance as a row, or throws INPUT_INVALID naming the field, its value and the rule */
-export function createRequestCheck({
-  id,
-  request,
-}: Pick<FeatureSetPlan, 'id' | 'request'>): (instance: unknown) => Row {
-  const checks = request.map((field) => ({ name: field.name, read: fieldReader(field) }));
+/**
+ * @param personal fields whose values no message shows: messages are answered, counted and logged by others, too
+ * @returns a check that gives the instance as a row, or throws INPUT_INVALID naming the field, its value and the rule
+ */
+export function createRequestCheck(
+  { id, request }: Pick<FeatureSetPlan, 'id' | 'request'>,
+  personal: readonly string[] = [],
+): (instance: unknown) => Row {
+  // a field that is not known may be one that is misspelt
+  const shows = (field: string): boolean => personal.length === 0 || (names.has(field) && !personal.includes(field));
+  const inputInvalid = (featureSet: string, field: string, value: unknown, rule: string): SerinError =>
+    refusal(featureSet, field, value === undefined || shows(field) ? value : HIDDEN, rule);
+  const checks = request.map((field) => ({ name: field.name, read: fieldReader(field, inputInvalid) }));
   const names = new Set(request.map(({ name }) => name));
   const allowed = `the fields are ${[...names].join(', ')}`;
   return (instance) => {
@@ -30,7 +38,12 @@ export function createRequestCheck({
   };
 }
 
-function fieldReader({ name, type }: RequestField): (featureSet: string, value: unknown) => Exclude<Value, null> {
+type Refuse = (featureSet: string, field: string, value: unknown, rule: string) => SerinError;
+
+function fieldReader(
+  { name, type }: RequestField,
+  inputInvalid: Refuse,
+): (featureSet: string, value: unknown) => Exclude<Value, null> {
   switch (type) {
     case 'i64':
       return (featureSet, value) => {
@@ -62,10 +75,17 @@ function fieldReader({ name, type }: RequestField): (featureSet: string, value: 
   }
 }
 
-function inputInvalid(featureSet: string, field: string, value: unknown, rule: string): SerinError {
-  const shown = value === undefined ? 'missing' : (JSON.stringify(value) ?? typeof value).slice(0, 100);
+const HIDDEN = Symbol('personal');
+
+function refusal(featureSet: string, field: string, value: unknown, rule: string): SerinError {
+  const shown = shownOf(value);
   const detail = field === '' ? `${shown} is refused: ${rule}` : `the field "${field}" is ${shown}: ${rule}`;
   return new SerinError('INPUT_INVALID', `${detail} (feature set ${featureSet})`, {
     fields: { field, value: shown, rule },
   });
+}
+
+function shownOf(value: unknown): string {
+  if (value === HIDDEN) return 'not shown, it is personal';
+  return value === undefined ? 'missing' : shownValue(value, 100);
 }

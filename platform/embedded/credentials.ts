@@ -39,9 +39,24 @@ export async function ensureCredentials(home: string): Promise<Credentials> {
     operator: token(),
     admin: token(),
   };
-  await mkdir(home, { recursive: true });
-  const staged = `${credentialsFile(home)}.${process.pid}`;
-  await writeFile(staged, `${JSON.stringify(made, null, 2)}\n`, { mode: 0o600 });
-  await rename(staged, credentialsFile(home));
+  await keepSecret(home, credentialsFile(home), `${JSON.stringify(made, null, 2)}\n`);
   return made;
+}
+
+/** The key of a home that turns personal values into tokens, made at its first start and kept outside the database that has them. */
+export async function ensureRedactionKey(home: string): Promise<string> {
+  const file = join(home, 'redaction.key');
+  const kept = await readFile(file, 'utf8').catch(() => '');
+  if (kept.trim() !== '') return kept.trim();
+  const key = randomBytes(32).toString('base64url');
+  await keepSecret(home, file, `${key}\n`);
+  return key;
+}
+
+/** Whole or not at all, and for its owner alone. */
+async function keepSecret(home: string, file: string, text: string): Promise<void> {
+  await mkdir(home, { recursive: true });
+  const staged = `${file}.${process.pid}`;
+  await writeFile(staged, text, { mode: 0o600 });
+  await rename(staged, file);
 }

@@ -5,7 +5,7 @@ import { compiledModule } from '../../domain/compiled-module.ts';
 import { SerinError } from '../../domain/errors.ts';
 import { inheritedEnvironment, type Config } from '../config.ts';
 import type { Logger } from '../logger.ts';
-import type { Credentials } from './credentials.ts';
+import { type Credentials, ensureRedactionKey } from './credentials.ts';
 import { freePort } from './free-port.ts';
 import { lockHome } from './home-lock.ts';
 import { removePostgresData, startPostgres } from './postgres.ts';
@@ -45,6 +45,7 @@ export interface EmbeddedPlatformOptions {
     | 'logLevel'
     | 'onlineStoreUrl'
     | 'redisServer'
+    | 'redactionKey'
   >;
   /** Given ones are used or refused; the others are chosen free. */
   readonly ports?: Partial<EmbeddedPorts>;
@@ -192,6 +193,7 @@ async function startLocked(options: EmbeddedPlatformOptions, unlock: () => Promi
       SERIN_INFERENCE_PROCESSES: String(inferenceProcesses),
       SERIN_METRICS_HOST: '127.0.0.1',
       SERIN_TOKEN: credentials.admin,
+      SERIN_REDACTION_KEY: config.redactionKey || (await ensureRedactionKey(home)),
       SERIN_LOG_LEVEL: config.logLevel,
       ...options.env,
     };
