@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Server } from 'node:net';
 import { setTimeout as after } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
@@ -15,20 +16,18 @@ export interface Drain {
 /**
  * Takes a server off its port without cutting off a request: first nobody new is let in (a client that comes now is refused
  * before it has sent anything), then `connection: close` on the answers sends away who is connected; only then may the
- * server close, which cuts idle connections. Must be installed before the server listens.
+ * server close, which cuts idle connections.
  */
 export function createDrain(app: FastifyInstance): Drain {
-  let leaving = false;
-  app.addHook('onRequest', (_request, reply, done) => {
-    if (leaving) void reply.header('connection', 'close');
-    done();
-  });
   return {
     async start() {
       // not http.Server's own close, which would also end connections that are between two requests
       if (app.server.listening) Server.prototype.close.call(app.server);
       await after(STOP_LISTENING_MS);
-      leaving = true;
+      // before whoever answers: the framework, or what stands in front of it
+      app.server.prependListener('request', (_request: IncomingMessage, response: ServerResponse) => {
+        response.setHeader('connection', 'close');
+      });
       await after(LAST_ANSWERS_MS);
     },
   };

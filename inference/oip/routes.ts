@@ -2,13 +2,9 @@
  * The Open Inference Protocol v2 over HTTP with Triton's extensions for binary tensors, statistics, model configuration
  * and the model repository. Errors are `{"error": …}` with the status codes that Triton gives.
  */
-import { promisify } from 'node:util';
-import { deflate, gunzip, gzip, inflate } from 'node:zlib';
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
-import { SerinError } from '../../domain/errors.ts';
 import { learnMethods } from '../../platform/allowed-methods.ts';
-import { retryAfterSeconds } from '../../platform/http-server.ts';
-import { messageOf } from '../model/create-session.ts';
+import { decodeBody, encodeBody, encodingFor } from './content-encoding.ts';
 import {
   checkLoadParameters,
   MESSAGE_LIMIT_BYTES,
@@ -18,10 +14,10 @@ import {
   refusal,
   serverMetadata,
   statisticsOf,
-  statusOf,
 } from './describe.ts';
-import { configType, isObject, parseJson, readInferRequest } from './infer-request.ts';
-import { writeInferResponse } from './infer-response.ts';
+import { installDirectInfer } from './direct-infer.ts';
+import { BINARY_TYPE, callInfer, errorAnswer, HEADER_LENGTH, JSON_TYPE } from './infer-call.ts';
+import { configType, isObject, parseJson } from './infer-request.ts';
 import type { ModelRepository, TensorModel } from './model.ts';
 import type { ModelStatisticsReport } from './statistics.ts';
 
@@ -41,28 +37,15 @@ interface ModelRoute {
   Params: { model: string; version?: string };
 }
 
-const JSON_TYPE = 'application/json; charset=utf-8';
-const HEADER_LENGTH = 'inference-header-content-length';
-/** Smaller answers are not worth the CPU of compressing them. */
-const COMPRESS_FROM_BYTES = 1_024;
-
-const DECODERS = new Map([
-  ['gzip', promisify(gunzip)],
-  ['deflate', promisify(inflate)],
-]);
-const ENCODERS = new Map([
-  ['gzip', promisify(gzip)],
-  ['deflate', promisify(deflate)],
-]);
-
 export async function registerOipRoutes(app: FastifyInstance, deps: OipDeps): Promise<void> {
+  installDirectInfer(app, deps.repository);
   await app.register((oip, _options, done) => {
     oip.removeAllContentTypeParsers();
     // whatever its content type says, or does not say: the real clients send none
     oip.addContentTypeParser(
       '*',
       { parseAs: 'buffer', bodyLimit: MESSAGE_LIMIT_BYTES },
-      async (request: FastifyRequest, body: Buffer) => decoded(request, body),
+      async (request: FastifyRequest, body: Buffer) => decodeBody(request.headers['content-encoding'], body),
     );
     oip.setErrorHandler((error, _request, reply) => sendError(reply, error));
     const methods = learnMethods(oip);
@@ -100,13 +83,13 @@ function registerModelRoutes(oip: FastifyInstance, { repository }: OipDeps): voi
       ready: true,
     }));
     oip.post<ModelRoute>(`${path}/infer`, { bodyLimit: MESSAGE_LIMIT_BYTES }, async (request, reply) => {
-      const model = repository.get(request.params.model, request.params.version);
-      const infer = readInferRequest(bodyOf(request), headerLengthOf(request), model);
-      const tensors = await model.infer(infer.inputs, infer.outputs, infer.timeoutMs);
-      const { body, headerLength } = writeInferResponse(model, infer, tensors);
+      const { model, version } = request.params;
+      const { body, headerLength } = await callInfer(repository, model, version, request.raw, bodyOf(request));
       if (headerLength === null) void reply.type(JSON_TYPE);
-      else void reply.type('application/octet-stream').header(HEADER_LENGTH, headerLength);
-      return encoded(request, reply, body);
+      else void reply.type(BINARY_TYPE).header(HEADER_LENGTH, headerLength);
+      const encoding = encodingFor(request.headers['accept-encoding'], body);
+      if (encoding === undefined) return reply.send(body);
+      return reply.header('content-encoding', encoding).send(await encodeBody(encoding, body));
     });
   }
 }
@@ -154,65 +137,9 @@ function optionalObject(body: Buffer): Readonly<Record<string, unknown>> {
   throw refusal('the request must be a JSON object, or empty');
 }
 
-function headerLengthOf(request: FastifyRequest): number | undefined {
-  const text = request.headers[HEADER_LENGTH];
-  if (text === undefined) return undefined;
-  if (typeof text === 'string' && /^\d{1,15}$/.test(text)) return Number(text);
-  throw refusal(`Inference-Header-Content-Length is "${String(text)}", expected the number of bytes of JSON`);
-}
-
-async function decoded(request: FastifyRequest, body: Buffer): Promise<Buffer> {
-  const encoding = request.headers['content-encoding']?.toLowerCase();
-  if (encoding === undefined || encoding === 'identity') return body;
-  const decode = DECODERS.get(encoding);
-  if (decode === undefined) {
-    throw refusal(`the content encoding "${encoding}" is not taken; gzip and deflate are`);
-  }
-  try {
-    return await decode(body, { maxOutputLength: MESSAGE_LIMIT_BYTES });
-  } catch (error) {
-    throw new SerinError('INPUT_INVALID', `the body cannot be decoded as ${encoding}: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
-}
-
-function encoded(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  body: string | Buffer,
-): FastifyReply | Promise<FastifyReply> {
-  const accepted = request.headers['accept-encoding'];
-  if (accepted === undefined || body.length < COMPRESS_FROM_BYTES) return reply.send(body);
-  const encoding = [...ENCODERS.keys()].find((name) => accepts(accepted, name));
-  if (encoding === undefined) return reply.send(body);
-  return ENCODERS.get(encoding)!(body).then((bytes) => reply.header('content-encoding', encoding).send(bytes));
-}
-
-/** Of a list such as `gzip;q=0.5, deflate`; a quality of 0 is a no (RFC 9110, 12.5.3). */
-function accepts(accepted: string | readonly string[], encoding: string): boolean {
-  return String(accepted)
-    .toLowerCase()
-    .split(',')
-    .some((part) => {
-      const [name, ...parameters] = part.split(';').map((piece) => piece.trim());
-      return name === encoding && !parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter));
-    });
-}
-
 function sendError(reply: FastifyReply, error: unknown): FastifyReply {
-  const status = error instanceof SerinError ? statusOf(error) : statusOfOther(error);
-  if (status >= 500 && !(error instanceof SerinError)) reply.log.error({ err: error }, 'inference failed');
-  if (error instanceof SerinError && error.retryable)
-    void reply.header('retry-after', retryAfterSeconds(error.retryAfterMs));
-  return reply
-    .code(status)
-    .type(JSON_TYPE)
-    .send(JSON.stringify({ error: messageOf(error) }));
-}
-
-/** Of what Fastify itself refuses. */
-function statusOfOther(error: unknown): number {
-  const status = (error as { statusCode?: unknown } | null)?.statusCode;
-  return typeof status === 'number' && status >= 400 ? status : 500;
+  const { status, retryAfterSeconds, body, unexpected } = errorAnswer(error);
+  if (unexpected) reply.log.error({ err: error }, 'inference failed');
+  if (retryAfterSeconds !== null) void reply.header('retry-after', retryAfterSeconds);
+  return reply.code(status).type(JSON_TYPE).send(body);
 }

@@ -1,0 +1,62 @@
+/** The infer call over HTTP, as the framework's route and the direct path (direct-infer.ts) both carry it out. */
+import type { IncomingMessage } from 'node:http';
+import { SerinError } from '../../domain/errors.ts';
+import { retryAfterSeconds } from '../../platform/http-server.ts';
+import { messageOf } from '../model/create-session.ts';
+import { refusal, statusOf } from './describe.ts';
+import { readInferRequest } from './infer-request.ts';
+import { type InferResponse, writeInferResponse } from './infer-response.ts';
+import type { ModelRepository } from './model.ts';
+
+export const JSON_TYPE = 'application/json; charset=utf-8';
+export const BINARY_TYPE = 'application/octet-stream';
+export const HEADER_LENGTH = 'inference-header-content-length';
+
+/**
+ * @param body whole and decompressed
+ * @throws SerinError INPUT_INVALID, MODEL_NOT_FOUND, VERSION_NOT_FOUND, MODEL_NOT_READY, OVERLOADED, INFERENCE_FAILED
+ */
+export async function callInfer(
+  repository: ModelRepository,
+  name: string,
+  version: string | undefined,
+  { headers }: Pick<IncomingMessage, 'headers'>,
+  body: Buffer,
+): Promise<InferResponse> {
+  const model = repository.get(name, version);
+  const infer = readInferRequest(body, headerLengthOf(headers[HEADER_LENGTH]), model);
+  return writeInferResponse(model, infer, await model.infer(infer.inputs, infer.outputs, infer.timeoutMs));
+}
+
+function headerLengthOf(text: string | string[] | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (typeof text === 'string' && /^\d{1,15}$/.test(text)) return Number(text);
+  throw refusal(`Inference-Header-Content-Length is "${String(text)}", expected the number of bytes of JSON`);
+}
+
+export interface ErrorAnswer {
+  readonly status: number;
+  /** Of `Retry-After`, for what passes; null: the client need not come back with the same. */
+  readonly retryAfterSeconds: number | null;
+  readonly body: string;
+  /** Serin did not throw it on purpose, nor did the framework: it belongs into the log. */
+  readonly unexpected: boolean;
+}
+
+/** What a client of the protocol is told about an error. */
+export function errorAnswer(error: unknown): ErrorAnswer {
+  const known = error instanceof SerinError;
+  const status = known ? statusOf(error) : statusOfOther(error);
+  return {
+    status,
+    retryAfterSeconds: known && error.retryable ? retryAfterSeconds(error.retryAfterMs) : null,
+    body: JSON.stringify({ error: messageOf(error) }),
+    unexpected: !known && status >= 500,
+  };
+}
+
+/** Of what Fastify itself refuses. */
+function statusOfOther(error: unknown): number {
+  const status = (error as { statusCode?: unknown } | null)?.statusCode;
+  return typeof status === 'number' && status >= 400 ? status : 500;
+}
