@@ -11,8 +11,8 @@ import type { ColumnStatistics } from '../../domain/features/dataset-manifest.ts
 import type { LeakageFinding } from '../../domain/features/leakage.ts';
 import type { ViewUsePlan } from '../kernel/feature-set-plan.ts';
 import { readMissing } from '../kernel/view-state.ts';
-import type { DatasetDefinitions } from './dataset-definitions.ts';
-import type { AssemblyTask, DatasetJob, DatasetResult, SpineSummary } from './dataset-job.ts';
+import type { DatasetDefinitions, FeatureDefinitions } from './dataset-definitions.ts';
+import type { AssemblyTask, DatasetJob, DatasetResult, SpineAnswers, SpineSummary } from './dataset-job.ts';
 import { outputsUsed } from './dataset-questions.ts';
 import { openLog, requestColumn, spineSql } from './dataset-log.ts';
 import { columnStatistics } from './dataset-statistics.ts';
@@ -63,9 +63,9 @@ export async function assembleDataset(
  * A SELECT of the spine's columns and `f<i>` for feature i (NaN: null), of the view features that are wanted: each use of a
  * view is a join.
  */
-function answeredSql(
-  { featureSet }: DatasetDefinitions,
-  { spinePath, answers }: AssemblyTask,
+export function answeredSql(
+  { featureSet }: FeatureDefinitions,
+  { spinePath, answers }: SpineAnswers,
   isWanted: (feature: number) => boolean,
 ): string {
   const features: string[] = [];
@@ -100,10 +100,10 @@ function numberSql(value: number): string {
 }
 
 /** Table `derived`: idx and `f<i>` of each derived feature. */
-async function deriveFeatures(
+export async function deriveFeatures(
   duckdb: DuckDb,
-  definitions: DatasetDefinitions,
-  task: AssemblyTask,
+  definitions: FeatureDefinitions,
+  task: SpineAnswers,
   onRows: (rows: number) => void,
 ): Promise<void> {
   const { featureSet, derived, derivedReads } = definitions;

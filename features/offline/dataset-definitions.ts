@@ -12,20 +12,29 @@ import {
 } from '../../domain/project/spec.ts';
 import { compileFeatureSet, type FeatureSetPlan } from '../kernel/feature-set-plan.ts';
 
-/** Everything of a project that one dataset is made of. */
-export interface DatasetDefinitions {
-  readonly model: ModelSpec;
-  readonly spine: SpineSpec;
-  readonly label: LabelSpec;
-  readonly spineSource: SourceSpec;
+/** Everything of a project that the features of rows are made of. */
+export interface FeatureDefinitions {
   readonly featureSet: FeatureSetPlan;
   /** The views as they are declared, at the positions of `featureSet.views`. */
   readonly views: readonly FeatureViewSpec[];
   /** Positions of the derived features in the feature set, and of the view features that they read. */
   readonly derived: readonly number[];
   readonly derivedReads: readonly number[];
-  /** Sources that are read, each once: the spine's first. */
+  /** Sources that are read, each once: those of a spine first. */
   readonly sources: readonly SourceSpec[];
+}
+
+/** Everything of a project that one dataset is made of. */
+export interface DatasetDefinitions extends FeatureDefinitions {
+  readonly model: ModelSpec;
+  readonly spine: SpineSpec;
+  readonly label: LabelSpec;
+  readonly spineSource: SourceSpec;
+}
+
+/** @throws REFERENCE_MISSING naming what does not exist */
+export function featureDefinitions(project: ProjectSpec, featureSetId: string): FeatureDefinitions {
+  return definitionsOf(project, compileFeatureSet(project, featureSetId), []);
 }
 
 /** @throws REFERENCE_MISSING naming what does not exist; SPEC_INVALID when the spine does not fit the label or the feature set. */
@@ -50,27 +59,32 @@ export function datasetDefinitions(project: ProjectSpec, modelName: string, feat
       `${featureSetId} needs the request fields ${absent.map((field) => field.name).join(', ')}, which the spine "${spine.name}" does not give`,
     );
   }
-  const { features } = find(project.featureSets, featureSetId, 'feature set', versioned);
+  const { window } = label;
+  const asked = [
+    ...(spine.sql?.sources ?? [spine.source]),
+    ...featureSet.views.map((view) => view.plan.source),
+    ...(window === undefined ? [] : [label.source, ...(window.censor ? [window.censor.source] : [])]),
+  ];
+  const definitions = definitionsOf(project, featureSet, asked);
+  const { sources } = definitions;
+  const spineSource = sources.find(({ name }) => name === spine.source) ?? sources[0]!;
+  return { model, spine, label, spineSource, ...definitions };
+}
+
+/** @param first sources that are read besides those of the views, in front of them */
+function definitionsOf(project: ProjectSpec, featureSet: FeatureSetPlan, first: readonly string[]): FeatureDefinitions {
+  const { features } = find(project.featureSets, featureSet.id, 'feature set', versioned);
   const read = new Set<string>();
   for (const feature of features) if (feature.kind === 'derived') columnsOf(feature.expression, read);
   const positions = (holds: (feature: FeatureSpec) => boolean): number[] =>
     features.flatMap((feature, i) => (holds(feature) ? [i] : []));
-  const names = new Set([
-    ...(spine.sql?.sources ?? [spine.source]),
-    ...featureSet.views.map((view) => view.plan.source),
-    ...(label.window === undefined ? [] : [label.source, ...(label.window.censor ? [label.window.censor.source] : [])]),
-  ]);
-  const sources = [...names].map((name) => find(project.sources, name, 'source'));
+  const names = new Set([...first, ...featureSet.views.map((view) => view.plan.source)]);
   return {
-    model,
-    spine,
-    label,
-    spineSource: sources.find(({ name }) => name === spine.source) ?? sources[0]!,
     featureSet,
     views: featureSet.views.map(({ plan }) => find(project.views, plan.id, 'feature view', versioned)),
     derived: positions(({ kind }) => kind === 'derived'),
     derivedReads: positions(({ kind, name }) => kind === 'view' && read.has(name)),
-    sources,
+    sources: [...names].map((name) => find(project.sources, name, 'source')),
   };
 }
 

@@ -32,11 +32,15 @@ export interface DatasetJob {
   readonly digest: string;
 }
 
-/** The rows that are asked about, once they are known. */
-export interface SpineSummary {
+/** Rows that are asked about. */
+export interface SpineBounds {
   readonly rows: number;
   readonly firstAsOf: Micros;
   readonly lastAsOf: Micros;
+}
+
+/** The rows of a dataset, once they are known. */
+export interface SpineSummary extends SpineBounds {
   /** Rows in each split before the samples were drawn. */
   readonly candidates: Readonly<Record<Split, number>>;
 }
@@ -60,7 +64,7 @@ export interface SpineTask extends Task {
 }
 
 interface TaskOnSpine extends Task {
-  readonly spine: SpineSummary;
+  readonly spine: SpineBounds;
   readonly spinePath: string;
 }
 
@@ -77,10 +81,16 @@ export interface LabelTask extends TaskOnSpine {
   readonly range: KeyRange;
 }
 
-export interface AssemblyTask extends TaskOnSpine {
-  readonly kind: 'assemble';
+/** What the views answered to the rows of a spine. */
+export interface SpineAnswers {
+  readonly spinePath: string;
   /** Per view of the feature set the files of its chunks, in their order. */
   readonly answers: readonly (readonly string[])[];
+}
+
+export interface AssemblyTask extends TaskOnSpine, SpineAnswers {
+  readonly kind: 'assemble';
+  readonly spine: SpineSummary;
   /** Empty for a label of the spine's own event. */
   readonly labels: readonly string[];
 }

@@ -2,8 +2,8 @@
 import { quoteIdentifier as quote } from '../../domain/project/expression.ts';
 import type { ViewPlan } from '../kernel/view-plan.ts';
 import { createState, foldTo, insert, read, resetState, runWindows } from '../kernel/view-state.ts';
-import type { DatasetDefinitions } from './dataset-definitions.ts';
-import type { DatasetJob, ReplayTask, SpineSummary } from './dataset-job.ts';
+import type { FeatureDefinitions } from './dataset-definitions.ts';
+import type { DatasetJob, ReplayTask, SpineBounds } from './dataset-job.ts';
 import {
   AnswerTable,
   keyColumnNames,
@@ -23,8 +23,8 @@ import { isAnsweredBySql, writeLatestAnswers } from './latest-answers.ts';
  */
 export async function replayChunk(
   duckdb: DuckDb,
-  definitions: DatasetDefinitions,
-  job: DatasetJob,
+  definitions: FeatureDefinitions,
+  job: Pick<DatasetJob, 'logs' | 'knowledgeCut' | 'digest'>,
   task: ReplayTask,
   onEvents: (events: number) => void,
 ): Promise<null> {
@@ -59,7 +59,7 @@ export async function replayChunk(
 async function replayTiles(
   duckdb: DuckDb,
   plan: ViewPlan,
-  spine: SpineSummary,
+  spine: SpineBounds,
   questions: Questions,
   picked: readonly number[],
   answers: AnswerTable,
@@ -107,7 +107,7 @@ async function replayTiles(
 }
 
 /** key id, visible time, event time, measures; only events that some window of some row can reach. */
-function eventsSql(plan: ViewPlan, spine: SpineSummary): string {
+function eventsSql(plan: ViewPlan, spine: SpineBounds): string {
   const names = keyColumnNames(plan.keyParts);
   const same = logKeySql(
     plan.keyColumns.map((column) => quote(column)),

@@ -16,7 +16,7 @@ import { type Instant, minus, toInstant } from '../../domain/instant.ts';
 import type { HistoryPlan } from '../history/plan.ts';
 import { vectorNumber } from '../history/vector-number.ts';
 import { OPERATIONS } from '../../domain/features/log-file.ts';
-import type { SpineSummary } from './dataset-job.ts';
+import type { SpineBounds } from './dataset-job.ts';
 import { type AnswerTable, keyColumnNames, logKeySql, type Questions } from './dataset-questions.ts';
 import { logName, VISIBLE_AT_SQL } from './dataset-log.ts';
 import type { DuckDb } from './duckdb.ts';
@@ -29,7 +29,7 @@ export async function replayHistory(
   duckdb: DuckDb,
   plan: HistoryPlan,
   definition: { readonly view: FeatureViewSpec; readonly source: SourceSpec },
-  spine: SpineSummary,
+  spine: SpineBounds,
   questions: Questions,
   picked: readonly number[],
   answers: AnswerTable,
