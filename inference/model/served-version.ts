@@ -15,4 +15,8 @@ export interface ServedVersion extends PostProcessing {
   readonly scorer: Scorer;
   /** Of its feature set; none of it is logged as it is (`accounting/redaction.ts`). */
   readonly personal: PersonalData;
+  /** Milliseconds it has to compute a batch; absent: it is waited for. */
+  readonly timeoutMs?: number;
+  /** Columns without which it is not asked for a row; absent: none. */
+  readonly mandatory?: readonly number[];
 }

@@ -12,14 +12,18 @@ import { registerModelRoutes } from '../http/model-routes.ts';
 import { registerPredictRoute } from '../http/predict-route.ts';
 import { createInferenceMetrics, type InferenceMetrics } from '../metrics.ts';
 import { createVersionSource, type VersionSourceDeps } from '../model/version-loader.ts';
+import type { ServedVersion } from '../model/served-version.ts';
 import { type OipDeps, registerOipRoutes } from '../oip/routes.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
 import { RouteTable } from '../routing/route-table.ts';
 import { RouteWatcher } from '../routing/route-watcher.ts';
 import type { Accounting } from '../scoring/answer.ts';
-import { createFeatureBatchReader, type OnlineReader } from '../scoring/feature-batch.ts';
+import { Circuit, Circuits } from '../scoring/circuit.ts';
+import { createFeatureBatchReader, type OnlineReader, STORE_CIRCUIT } from '../scoring/feature-batch.ts';
 import { Predictor, type Work } from '../scoring/predictor.ts';
-import { ShadowRunner } from '../scoring/shadow-runner.ts';
+import { VERSION_CIRCUIT, VersionScorer } from '../scoring/score-version.ts';
+import { createScoringMetrics } from '../scoring/scoring-metrics.ts';
+import { SHADOW_LIMITS, ShadowRunner } from '../scoring/shadow-runner.ts';
 import { processGroup } from './process-group.ts';
 import { routedRepository } from './routed-repository.ts';
 import { SERVER_VERSION, type ServingNode } from './serving-node.ts';
@@ -34,9 +38,7 @@ export interface RoutedNodeOptions {
 }
 
 const LIMITS = { maxBatchRows: 128, maxQueueRows: 4_096 } as const;
-/** The shadow gives way when this many rows wait for an answer. */
-const SHADOW_LIMITS = { maxQueuedRows: 32, maxWaitingRows: 512 } as const;
-const STORE_GUARD = { timeoutMs: 500, restMs: 1_000 } as const;
+const STORE_TIMEOUT_MS = 500;
 const UNLOAD_AFTER_MS = 30_000;
 const DATABASE_CONNECTIONS = 3;
 
@@ -68,7 +70,6 @@ export async function startRoutedNode({
     onDrop: (what, rows) => (what === 'log' ? metrics.logDropped(rows) : metrics.tallyDropped(rows)),
     onFailure: (error) => logger.warn({ err: error }, 'tallies and predictions are kept until PostgreSQL takes them'),
   });
-  const accounting = both(recorder.accounting, metrics.accounting);
 
   const table = new RouteTable({
     source: wrapSource(createVersionSource({ db, blobs: openBlobStore(config.blobUrl), inputOf })),
@@ -84,9 +85,21 @@ export async function startRoutedNode({
     logger,
   });
 
-  const features = createFeatureBatchReader(store, { ...STORE_GUARD, nowMs: () => performance.now() });
-  const shadows = new ShadowRunner({ accounting, queuedRows: () => batcher.queuedRows, ...SHADOW_LIMITS });
-  const predictor = new Predictor({ entryOf: (model) => table.find(model), features, accounting, shadows });
+  const nowMs = (): number => performance.now();
+  const circuits = new Circuits<ServedVersion>(VERSION_CIRCUIT, ({ model, version }) =>
+    logger.warn({ model, version }, 'a version fails too often and is left alone for a moment'),
+  );
+  const storeCircuit = new Circuit(STORE_CIRCUIT, () =>
+    logger.warn('the online store does not answer and is left alone for a moment'),
+  );
+  const versions = () => [...table.entries.values()].flatMap(({ loaded }) => loaded);
+  const scoring = createScoringMetrics(registry, { versions, circuits, store: storeCircuit, nowMs });
+  const accounting = scoring.counting(both(recorder.accounting, metrics.accounting));
+  const features = createFeatureBatchReader(store, { timeoutMs: STORE_TIMEOUT_MS, circuit: storeCircuit, nowMs });
+  const scorer = new VersionScorer({ circuits, nowMs });
+  const queuedRows = (): number => batcher.queuedRows;
+  const shadows = new ShadowRunner({ accounting, scorer, queuedRows, limits: SHADOW_LIMITS, nowMs });
+  const predictor = new Predictor({ entryOf: (model) => table.find(model), features, scorer, accounting, shadows });
   const batcher = new MicroBatcher<Work>((batch) => predictor.run(batch), LIMITS);
   const submit = (work: Work): void => {
     try {

@@ -1,8 +1,11 @@
 import type { Route } from '../../db/routes.ts';
 import type { ServedVersion } from '../model/served-version.ts';
 
-/** Who gave an answer: the arm the unit was assigned to, or the rung of the fallback ladder it came down to. */
-export type RungName = 'canary' | 'champion' | 'last_known_good' | 'rule' | 'constant';
+/**
+ * Who gave an answer: the arm the unit was assigned to, or the rung of the fallback ladder it came down to. `fallback` is the
+ * champion of another model, `override` the version that a tester asked for.
+ */
+export type RungName = 'override' | 'canary' | 'champion' | 'last_known_good' | 'fallback' | 'rule' | 'constant';
 
 export interface Rung {
   readonly name: RungName;
@@ -14,6 +17,8 @@ export interface ServingContract {
   readonly latencyBudgetMsP99: number;
   /** Share of champion answers that are logged. */
   readonly logSampleRate: number;
+  /** The model whose champion answers when no version of this one does; absent: the rule does. */
+  readonly fallback?: string;
 }
 
 /** The route of one model with everything it refers to loaded. Never changed, only replaced. */
@@ -24,7 +29,7 @@ export interface RouteEntry {
   readonly canary: ServedVersion | null;
   readonly shadow: ServedVersion | null;
   readonly rule: ServedVersion;
-  /** Rungs by the arm a unit is assigned to, best first; a version appears once. The last one is the rule. */
+  /** Rungs by the arm a unit is assigned to, best first; a version appears once, the rule always. A fallback model is not among them (`Assigner`). */
   readonly ladders: { readonly champion: readonly Rung[]; readonly canary: readonly Rung[] };
   /** The answer when every rung has failed: what the rule says when it knows nothing. */
   readonly constantScore: number;

@@ -1,6 +1,9 @@
 import type { FeatureKnowledge } from '../../db/predictions.ts';
 import type { Row } from '../../domain/project/expression.ts';
+import type { Processed } from '../../domain/registry/post-processing.ts';
 import type { Micros } from '../../domain/time.ts';
+import type { TraceContext } from '../../platform/trace-context.ts';
+import type { ServedVersion } from '../model/served-version.ts';
 import type { RouteEntry, RungName } from '../routing/route-entry.ts';
 
 /** One row of a predict request, checked against the champion's feature set. */
@@ -12,25 +15,64 @@ export interface Instance {
   /** As sent; other versions of the route check it against their own feature sets. */
   readonly fields: Readonly<Record<string, unknown>>;
   readonly request: Row;
+  /** `asOf` was asked for: the answer is of that instant or none. Absent: `asOf` is now. */
+  readonly isReplay?: boolean;
+  /** Who is to answer, whatever the unit's hash says: for testers. Absent: the hash. */
+  readonly override?: Override;
 }
 
-export interface Answer {
+/** A loaded version of the route by its number, or an arm. */
+export type Override = { readonly version: number } | { readonly arm: 'champion' | 'canary' };
+
+/**
+ * Why the version that was to answer did not:
+ *   error              it threw, or its stored features cannot be read
+ *   timeout            it did not compute within its time
+ *   not_finite         its score is NaN or infinite
+ *   missing_feature    a mandatory feature is missing or expired
+ *   circuit_open       it failed so often just now that it is not asked
+ *   store_unavailable  the online store did not answer, and it reads from it
+ *   refused_request    its feature set does not take the request
+ */
+export const FALLBACK_REASONS = [
+  'error',
+  'timeout',
+  'not_finite',
+  'missing_feature',
+  'circuit_open',
+  'store_unavailable',
+  'refused_request',
+] as const;
+export type FallbackReason = (typeof FALLBACK_REASONS)[number];
+
+/** Why a version has no score for a row, for programs and for people. */
+export interface Failure {
+  readonly reason: FallbackReason;
+  readonly message: string;
+}
+
+export interface Answer extends Processed {
   readonly instance: Instance;
-  readonly arm: 'champion' | 'canary';
+  /** `override`: asked for by a tester; such answers are no evidence. */
+  readonly arm: 'champion' | 'canary' | 'override';
   /** The version the arm stands for. */
   readonly armVersion: number;
-  /** The version that gave the score. */
+  /** What gave the score; on the rung `fallback` the version of another model. */
+  readonly served: ServedVersion;
+  /** Its number. */
   readonly version: number;
   readonly rung: RungName;
   readonly epoch: number;
-  readonly score: number;
-  readonly label: 0 | 1;
   /** In the order of `featureNames`; NaN where missing. */
   readonly features: Float64Array;
+  /** Of each feature, a position in `FEATURE_STATUSES`; empty where none were read. */
+  readonly statuses: Uint8Array;
   readonly featureNames: readonly string[];
   /** What the features knew; null: no store was read for them. */
   readonly known: FeatureKnowledge | null;
-  /** Why the arm's own version did not answer. */
+  /** Why the arm's own version did not answer; null: it did. */
+  readonly reason: FallbackReason | null;
+  /** The same as a sentence that begins with the version; null: it did. */
   readonly error: string | null;
 }
 
@@ -46,8 +88,8 @@ export interface ShadowScore {
 
 /** Who is told what was answered; nothing here is waited for. */
 export interface Accounting {
-  /** @param latencyMs from the arrival of the request to its answer */
-  answered(entry: RouteEntry, answers: readonly Answer[], latencyMs: number): void;
+  /** @param latencyMs from the arrival of the request to its answer  @param trace that the request belongs to */
+  answered(entry: RouteEntry, answers: readonly Answer[], latencyMs: number, trace?: TraceContext): void;
   shadowScored(entry: RouteEntry, scores: readonly ShadowScore[]): void;
   shadowDropped(entry: RouteEntry, rows: number): void;
   /** @param seconds of the batch spent on reading features, and on computing scores */

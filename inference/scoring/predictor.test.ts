@@ -5,8 +5,18 @@ import type { RouteEntry } from '../routing/route-entry.ts';
 import type { Answer, Instance } from './answer.ts';
 import type { OnlineReader } from './feature-batch.ts';
 import { Predictor, type Work } from './predictor.ts';
-import { aLedger, anEntry, anInput, anInstance, aScorer, aStore, aVersion, readerOf } from './serving-fixture.ts';
-import { ShadowRunner } from './shadow-runner.ts';
+import {
+  aLedger,
+  anEntry,
+  anInput,
+  anInstance,
+  aScorer,
+  aStore,
+  aVersion,
+  aVersionScorer,
+  readerOf,
+} from './serving-fixture.ts';
+import { SHADOW_LIMITS, ShadowRunner } from './shadow-runner.ts';
 
 const sum = (row: Float64Array): number => row[0]! + row[1]! / 8;
 const broken = (): number => {
@@ -18,10 +28,14 @@ function aPredictor(
   { store = aStore(), queuedRows = () => 0 }: { store?: OnlineReader; queuedRows?: () => number } = {},
 ) {
   const { ledger, accounting } = aLedger();
-  const shadows = new ShadowRunner({ accounting, queuedRows, maxQueuedRows: 8, maxWaitingRows: 64 });
+  const nowMs = () => performance.now();
+  const scorer = aVersionScorer();
+  const limits = { ...SHADOW_LIMITS, maxQueuedRows: 8, maxWaitingRows: 64 };
+  const shadows = new ShadowRunner({ accounting, scorer, queuedRows, limits, nowMs });
   const predictor = new Predictor({
     entryOf: (model) => (model === 'delay' ? entry : undefined),
     features: readerOf(store),
+    scorer,
     accounting,
     shadows,
   });

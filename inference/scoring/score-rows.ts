@@ -1,48 +1,61 @@
 import type { Scorer } from '../model/scorer.ts';
-import type { FeatureMatrix } from './feature-batch.ts';
 
-export type RowScore = number | Error;
+export interface RowScores {
+  /** One per row; NaN where the model gives NaN, and where it failed. */
+  readonly scores: Float64Array;
+  readonly errors: ReadonlyMap<number, Error>;
+}
+
+/** Until when rows are asked one by one. */
+export interface Patience {
+  readonly untilMs: number;
+  readonly nowMs: () => number;
+}
+
+const NO_ERRORS: ReadonlyMap<number, Error> = new Map();
 
 /**
- * One score, or the reason why there is none, per row. A batch that fails as a whole is asked again row by row, so that a
- * poisoned row fails alone.
- * @param keepNaN a NaN is an answer (a client's own tensors), not a failure
+ * Never rejects. A batch that fails as a whole is asked again row by row, so that a poisoned row fails alone; rows that are
+ * not reached in time share the batch's error.
  */
 export async function scoreRows(
   scorer: Scorer,
   features: Float64Array,
   rows: number,
-  { keepNaN = false }: { keepNaN?: boolean } = {},
-): Promise<readonly RowScore[]> {
+  patience?: Patience,
+): Promise<RowScores> {
+  let failure: Error;
   try {
-    const scores = await scorer.score(features, rows);
-    return Array.from(scores, (score) =>
-      keepNaN || Number.isFinite(score) ? score : new Error(`the score is ${score}`),
-    );
+    return { scores: await scorer.score(features, rows), errors: NO_ERRORS };
   } catch (error) {
-    if (rows === 1) return [error instanceof Error ? error : new Error(String(error))];
+    failure = error instanceof Error ? error : new Error(String(error));
   }
+  const scores = new Float64Array(rows).fill(NaN);
+  const errors = new Map<number, Error>();
+  if (rows === 1) return { scores, errors: errors.set(0, failure) };
   const width = scorer.featureCount;
-  const scores: RowScore[] = [];
   for (let i = 0; i < rows; i++) {
-    const [score] = await scoreRows(scorer, features.slice(i * width, (i + 1) * width), 1, { keepNaN });
-    scores.push(score!);
+    if (patience !== undefined && patience.nowMs() > patience.untilMs) {
+      errors.set(i, failure);
+      continue;
+    }
+    try {
+      const [score = NaN] = await scorer.score(features.slice(i * width, (i + 1) * width), 1);
+      scores[i] = score;
+    } catch (error) {
+      errors.set(i, error instanceof Error ? error : new Error(String(error)));
+    }
   }
-  return scores;
+  return { scores, errors };
 }
 
-/** As `scoreRows`, for rows of which some may have no features. */
-export async function scoreMatrix(
-  scorer: Scorer,
-  { values, failures }: FeatureMatrix,
-  rows: number,
-): Promise<readonly RowScore[]> {
-  if (failures.size === 0) return scoreRows(scorer, values, rows);
-  const width = scorer.featureCount;
-  const readable = Array.from({ length: rows }, (_, i) => i).filter((i) => !failures.has(i));
-  const features = new Float64Array(readable.length * width);
-  readable.forEach((row, i) => features.set(values.subarray(row * width, (row + 1) * width), i * width));
-  const scores = readable.length === 0 ? [] : await scoreRows(scorer, features, readable.length);
-  const byRow = new Map(readable.map((row, i) => [row, scores[i]!]));
-  return Array.from({ length: rows }, (_, i) => byRow.get(i) ?? new Error(failures.get(i)));
+/** What `promise` gives, or null when that takes longer. The promise must not reject. */
+export function within<T>(timeoutMs: number, promise: Promise<T>): Promise<T | null> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(null), timeoutMs);
+    void promise.then((value) => {
+      clearTimeout(timer);
+      resolve(value);
+    });
+  });
 }

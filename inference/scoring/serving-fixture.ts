@@ -1,11 +1,19 @@
 /** Versions, routes and a store for tests: two request numbers and one stored number per key, scored by a plain function. */
 import type { Route } from '../../db/routes.ts';
 import { SerinError } from '../../domain/errors.ts';
+import { NO_PERSONAL_DATA } from '../../domain/project/personal-data.ts';
+import { FEATURE_STATUSES } from '../../features/kernel/view-state.ts';
 import type { Scorer } from '../model/scorer.ts';
 import type { ServedVersion } from '../model/served-version.ts';
 import { buildEntry, type RouteEntry } from '../routing/route-entry.ts';
 import type { Accounting, Answer, Instance, ShadowScore } from './answer.ts';
+import { Circuit, type CircuitPolicy, Circuits } from './circuit.ts';
 import { createFeatureBatchReader, type FeatureInput, type OnlineReader } from './feature-batch.ts';
+import { VersionScorer } from './score-version.ts';
+
+const [PRESENT, NULL, NOT_FOUND] = (['present', 'null', 'not_found'] as const).map((status) =>
+  FEATURE_STATUSES.indexOf(status),
+) as [number, number, number];
 
 /** Columns `x`, `y` (request) and `stored` (by the text `key`). */
 export const anInput: FeatureInput = {
@@ -35,7 +43,30 @@ export const anInput: FeatureInput = {
       values[i * 3 + 1] = (y as number | null) ?? NaN;
       values[i * 3 + 2] = state ? Buffer.from(state).readDoubleLE(0) : NaN;
     });
-    return { values, readAt: Float64Array.from(rows, ({ asOf }) => asOf) };
+    const statuses = Uint8Array.from(values, (value, i) =>
+      !Number.isNaN(value) ? PRESENT : i % 3 === 2 ? NOT_FOUND : NULL,
+    );
+    return { values, statuses, readAt: Float64Array.from(rows, ({ asOf }) => asOf) };
+  },
+  async readRows(store, rows) {
+    const { states, knownSeq } = await store.read(anInput.refsOf(rows));
+    const { values } = anInput.assembleVectors(states, rows);
+    return {
+      knownSeq,
+      rows: rows.map(({ asOf }, i) => {
+        const ofRow = anInput.columns.map((name, at) => {
+          const value = values[i * 3 + at]!;
+          return [name, Number.isNaN(value) ? null : value] as const;
+        });
+        return {
+          values: Object.fromEntries(ofRow),
+          statuses: Object.fromEntries(ofRow.map(([name, value]) => [name, value === null ? 'null' : 'present'])),
+          // what is stored is of two seconds ago
+          ages: { x: null, y: null, stored: states[i] ? 2_000_000 : null },
+          readAt: asOf,
+        };
+      }),
+    };
   },
 };
 
@@ -57,7 +88,15 @@ export function aStore(stored: Readonly<Record<string, number>> = {}): OnlineRea
 }
 
 export function readerOf(store: OnlineReader) {
-  return createFeatureBatchReader(store, { timeoutMs: 1_000, restMs: 0, nowMs: () => performance.now() });
+  const nowMs = () => performance.now();
+  return createFeatureBatchReader(store, { timeoutMs: 1_000, circuit: new Circuit(NEVER_OPEN), nowMs });
+}
+
+const NEVER_OPEN: CircuitPolicy = { windowMs: 1_000, minCalls: Infinity, failureShare: 1, openMs: 0, probes: 1 };
+
+/** Its circuits stay closed unless a policy says otherwise. */
+export function aVersionScorer(policy: CircuitPolicy = NEVER_OPEN, nowMs = () => performance.now()): VersionScorer {
+  return new VersionScorer({ circuits: new Circuits(policy), nowMs });
 }
 
 export function aScorer(scoreRow: (row: Float64Array) => number): Scorer & { runs: number } {
@@ -81,6 +120,7 @@ export function aVersion(version: number, scorer: Scorer, overrides: Partial<Ser
     featureNames: anInput.columns,
     input: anInput,
     scorer,
+    personal: NO_PERSONAL_DATA,
     threshold: 0.5,
     ...overrides,
   };
@@ -116,6 +156,7 @@ export function anEntry(versions: {
   canaryWeight?: number;
   shadow?: ServedVersion;
   rule?: ServedVersion;
+  fallback?: string;
 }): Promise<RouteEntry> {
   const {
     champion,
@@ -124,6 +165,7 @@ export function anEntry(versions: {
     shadow = null,
     canaryWeight = canary ? 5_000 : 0,
     rule = aRule(),
+    fallback,
   } = versions;
   return buildEntry({
     route: aRoute({
@@ -133,7 +175,7 @@ export function anEntry(versions: {
       canaryWeight,
       shadow: shadow?.version ?? null,
     }),
-    contract: { latencyBudgetMsP99: 50, logSampleRate: 0.1 },
+    contract: { latencyBudgetMsP99: 50, logSampleRate: 0.1, ...(fallback !== undefined && { fallback }) },
     champion,
     lastKnownGood,
     canary,

@@ -1,16 +1,38 @@
+import { postProcess } from '../../domain/registry/post-processing.ts';
+import type { ServedVersion } from '../model/served-version.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
 import type { Accounting, Answer, Instance, ShadowScore } from './answer.ts';
 import type { FeatureGroup, FeatureMatrix } from './feature-batch.ts';
 import { requestFor } from './request-for.ts';
-import { scoreMatrix } from './score-rows.ts';
+import type { VersionScorer } from './score-version.ts';
+import { TimeBudget, type TimeBudgetLimits } from './time-budget.ts';
 
-export interface ShadowDeps {
-  readonly accounting: Accounting;
-  /** Rows waiting for an answer; with more than `maxQueuedRows` of them the shadow gives way. */
-  readonly queuedRows: () => number;
+export interface ShadowLimits extends TimeBudgetLimits {
+  /** Rows waiting for an answer; with more of them shadow work is not even begun. */
   readonly maxQueuedRows: number;
   /** Rows that may wait for their shadow score; what comes beyond is dropped. */
   readonly maxWaitingRows: number;
+  /** What has waited longer than this for a quiet moment is dropped. */
+  readonly maxWaitMs: number;
+}
+
+/** The shadow's share of a process: a twentieth of the time in pieces of a quarter of a millisecond. */
+export const SHADOW_LIMITS: ShadowLimits = {
+  share: 0.05,
+  pieceMs: 0.25,
+  burstMs: 50,
+  maxQueuedRows: 32,
+  maxWaitingRows: 512,
+  maxWaitMs: 1_000,
+};
+
+export interface ShadowDeps {
+  readonly accounting: Accounting;
+  readonly scorer: VersionScorer;
+  /** Rows waiting for an answer. */
+  readonly queuedRows: () => number;
+  readonly limits: ShadowLimits;
+  readonly nowMs: () => number;
 }
 
 /** The instances of one batch that the shadow of one model is to score too. */
@@ -19,20 +41,37 @@ export interface ShadowJob {
   readonly instances: readonly Instance[];
   /** Why the shadow cannot take an instance, by position; null: it can. */
   readonly refusals: readonly (string | null)[];
-  /** The instances it can take: their features come with the batch's one read. */
+  /** The instances it can take: their states come with the batch's one read. */
   readonly group: FeatureGroup;
 }
 
+interface Waiting {
+  readonly job: ShadowJob;
+  readonly features: () => FeatureMatrix;
+  readonly answers: readonly Answer[];
+  readonly sinceMs: number;
+}
+
+/** Before a quiet moment is looked for again. */
+const RETRY_MS = 2;
+/** How much the last measurement counts. */
+const SMOOTHING = 0.3;
+
 /**
- * Scores the shadow version on what was just answered, after the answers have gone out and only while nobody waits.
- * Nothing a shadow does reaches a client; under pressure it is the first to be dropped.
+ * Scores the shadow version on what was just answered, after the answers have gone out, while nobody waits, in pieces, within
+ * a share of the time. Nothing a shadow does reaches a client; under pressure it is the first to be dropped, and counted.
  */
 export class ShadowRunner {
   readonly #deps: ShadowDeps;
+  readonly #budget: TimeBudget;
+  readonly #waiting: Waiting[] = [];
+  readonly #rowMs = new WeakMap<ServedVersion, number>();
   #waitingRows = 0;
+  #running = false;
 
   constructor(deps: ShadowDeps) {
     this.#deps = deps;
+    this.#budget = new TimeBudget(deps.limits, deps.nowMs());
   }
 
   /** Picks the shadow work of a batch, before its features are read. */
@@ -46,65 +85,117 @@ export class ShadowRunner {
     }
     const jobs: ShadowJob[] = [];
     for (const [entry, instances] of byEntry) {
-      if (this.#isBusy(instances.length)) this.#deps.accounting.shadowDropped(entry, instances.length);
-      else jobs.push(jobOf(entry, instances));
+      if (this.#hasRoomFor(instances.length)) jobs.push(jobOf(entry, instances));
+      else this.#drop(entry, instances.length);
     }
     return jobs;
   }
 
   /**
-   * @param features by position of the job; empty when the batch's read failed, and then there is no shadow
-   * @param answers of each entry, in the order of the job's instances
+   * @param features null when the batch's read failed, and then there is no shadow
+   * @param answers in the order of the job's instances
    */
-  submit(
-    jobs: readonly ShadowJob[],
-    features: readonly FeatureMatrix[],
-    answers: ReadonlyMap<RouteEntry, readonly Answer[]>,
-  ): void {
-    jobs.forEach((job, i) => {
-      const matrix = features[i];
-      if (!matrix) {
-        this.#deps.accounting.shadowDropped(job.entry, job.instances.length);
-        return;
-      }
-      this.#waitingRows += job.instances.length;
-      // two turns later the sockets of the answers have been written
-      setImmediate(() => setImmediate(() => void this.#score(job, matrix, answers.get(job.entry)!)));
-    });
-  }
-
-  async #score(job: ShadowJob, features: FeatureMatrix, answers: readonly Answer[]): Promise<void> {
-    this.#waitingRows -= job.instances.length;
-    const { entry, group, refusals } = job;
-    if (this.#deps.queuedRows() > this.#deps.maxQueuedRows) {
-      this.#deps.accounting.shadowDropped(entry, job.instances.length);
+  submit(job: ShadowJob, features: (() => FeatureMatrix) | null, answers: readonly Answer[]): void {
+    if (features === null) {
+      this.#drop(job.entry, job.instances.length);
       return;
     }
-    const shadow = entry.shadow!;
-    const width = shadow.scorer.featureCount;
-    const scores = await scoreMatrix(shadow.scorer, features, group.rows.length);
-    let taken = 0;
-    const results = answers.map((answer, i): ShadowScore => {
-      const refusal = refusals[i];
-      if (typeof refusal === 'string') return failure(answer, shadow.version, refusal, new Float64Array(0));
-      const at = taken++;
-      const score = scores[at]!;
-      const own = features.values.subarray(at * width, (at + 1) * width);
-      if (typeof score !== 'number') return failure(answer, shadow.version, score.message, own);
-      return {
-        answer,
-        version: shadow.version,
-        score,
-        label: score >= shadow.threshold ? 1 : 0,
-        features: own,
-        error: null,
-      };
-    });
-    this.#deps.accounting.shadowScored(entry, results);
+    this.#waiting.push({ job, features, answers, sinceMs: this.#deps.nowMs() });
+    this.#waitingRows += job.instances.length;
+    if (this.#running) return;
+    this.#running = true;
+    this.#afterTheAnswers();
   }
 
-  #isBusy(rows: number): boolean {
-    return this.#deps.queuedRows() > this.#deps.maxQueuedRows || this.#waitingRows + rows > this.#deps.maxWaitingRows;
+  #hasRoomFor(rows: number): boolean {
+    const { queuedRows, limits, nowMs } = this.#deps;
+    return (
+      queuedRows() <= limits.maxQueuedRows &&
+      this.#waitingRows + rows <= limits.maxWaitingRows &&
+      this.#budget.hasSome(nowMs())
+    );
+  }
+
+  #drop(entry: RouteEntry, rows: number): void {
+    this.#deps.accounting.shadowDropped(entry, rows);
+  }
+
+  /** Two turns later the sockets of the answers have been written. */
+  #afterTheAnswers(): void {
+    setImmediate(() => setImmediate(() => void this.#run()));
+  }
+
+  async #run(): Promise<void> {
+    const { limits, nowMs } = this.#deps;
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      const isLate = nowMs() - next.sinceMs > limits.maxWaitMs;
+      if (!isLate && !this.#isQuiet()) {
+        setTimeout(() => void this.#run(), RETRY_MS).unref();
+        return;
+      }
+      this.#waiting.shift();
+      this.#waitingRows -= next.job.instances.length;
+      if (isLate) this.#drop(next.job.entry, next.job.instances.length);
+      else await this.#score(next);
+    }
+    this.#running = false;
+  }
+
+  #isQuiet(): boolean {
+    return this.#deps.queuedRows() === 0 && this.#budget.hasSome(this.#deps.nowMs());
+  }
+
+  async #score({ job, features, answers }: Waiting): Promise<void> {
+    const { entry, group, refusals } = job;
+    const shadow = entry.shadow!;
+    const rows = group.rows.length;
+    const startMs = this.#deps.nowMs();
+    const matrix = features();
+    const scores: ShadowScore[] = [];
+    const scoreOf = (position: number, row: number, score: number, message: string | undefined): ShadowScore =>
+      shadowScore(answers[position]!, shadow, rowOf(matrix, shadow, row), score, message);
+    this.#spend(startMs);
+
+    // positions of the instances that the shadow takes, row by row
+    const taken = refusals.flatMap((refusal, position) => (refusal === null ? [position] : []));
+    let done = 0;
+    while (done < rows) {
+      if (done > 0) {
+        await new Promise((resolve) => setImmediate(resolve));
+        if (!this.#isQuiet()) break;
+      }
+      const pieceMs = this.#deps.nowMs();
+      const count = Math.min(rows - done, this.#rowsPerPiece(shadow));
+      const piece = await this.#deps.scorer.score(shadow, sliceOf(matrix, shadow, done, count), count);
+      this.#learn(shadow, this.#deps.nowMs() - pieceMs, count);
+      for (let i = 0; i < count; i++)
+        scores.push(scoreOf(taken[done + i]!, done + i, piece.scores[i]!, piece.failures.get(i)?.message));
+      done += count;
+      this.#spend(pieceMs);
+    }
+    if (done < rows) this.#drop(entry, rows - done);
+    refusals.forEach((refusal, position) => {
+      if (refusal !== null) scores.push(shadowScore(answers[position]!, shadow, new Float64Array(0), NaN, refusal));
+    });
+    const accountMs = this.#deps.nowMs();
+    this.#deps.accounting.shadowScored(entry, scores);
+    this.#spend(accountMs);
+  }
+
+  #spend(sinceMs: number): void {
+    const nowMs = this.#deps.nowMs();
+    this.#budget.spend(nowMs, nowMs - sinceMs);
+  }
+
+  #rowsPerPiece(shadow: ServedVersion): number {
+    const rowMs = this.#rowMs.get(shadow);
+    return rowMs === undefined ? 1 : Math.max(1, Math.floor(this.#deps.limits.pieceMs / rowMs));
+  }
+
+  #learn(shadow: ServedVersion, ms: number, rows: number): void {
+    const known = this.#rowMs.get(shadow);
+    const rowMs = Math.max(ms / rows, 1e-6);
+    this.#rowMs.set(shadow, known === undefined ? rowMs : known + SMOOTHING * (rowMs - known));
   }
 }
 
@@ -122,6 +213,40 @@ function jobOf(entry: RouteEntry, instances: readonly Instance[]): ShadowJob {
   return { entry, instances, refusals, group };
 }
 
-function failure(answer: Answer, version: number, error: string, features: Float64Array): ShadowScore {
-  return { answer, version, score: NaN, label: 0, features, error };
+function shadowScore(
+  answer: Answer,
+  shadow: ServedVersion,
+  features: Float64Array,
+  rawScore: number,
+  message: string | undefined,
+): ShadowScore {
+  const { version } = shadow;
+  if (message !== undefined) return { answer, version, score: NaN, label: 0, features, error: message };
+  const { score, label } = postProcess(shadow, rawScore, answer.instance.request);
+  return { answer, version, score, label, features, error: null };
+}
+
+function rowOf({ values }: FeatureMatrix, { scorer: { featureCount } }: ServedVersion, row: number): Float64Array {
+  return values.subarray(row * featureCount, (row + 1) * featureCount);
+}
+
+/** Some rows of a matrix. */
+function sliceOf(
+  matrix: FeatureMatrix,
+  { scorer: { featureCount } }: ServedVersion,
+  from: number,
+  count: number,
+): FeatureMatrix {
+  const { values, statuses, readAt, knownSeq, failures } = matrix;
+  if (from === 0 && count === readAt.length) return matrix;
+  const own = [...failures].flatMap(([row, message]): [number, string][] =>
+    row >= from && row < from + count ? [[row - from, message]] : [],
+  );
+  return {
+    values: values.subarray(from * featureCount, (from + count) * featureCount),
+    statuses: statuses.subarray(from * featureCount, (from + count) * featureCount),
+    readAt: readAt.subarray(from, from + count),
+    knownSeq,
+    failures: new Map(own),
+  };
 }
