@@ -1,5 +1,6 @@
 import type { BlobRef } from '../blob.ts';
 import type { EvaluationReport } from '../training/evaluation-report.ts';
+import type { GoldenRows } from './golden-rows.ts';
 import type { PostProcessing } from './post-processing.ts';
 
 /** Version 0 of every model: its rule baseline. */
@@ -17,6 +18,8 @@ export interface ModelVersionManifest extends PostProcessing {
   readonly featureNames: readonly string[];
   /** null for a rule: it is in the project's spec. */
   readonly modelFile: BlobRef | null;
+  /** What a server must answer before it takes the version into service; versions from before have none, rules need none. */
+  readonly goldens?: GoldenRows;
   readonly training: string | null;
   readonly dataset: string | null;
   readonly runId: string | null;

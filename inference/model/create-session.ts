@@ -14,13 +14,24 @@ const SESSION_OPTIONS: InferenceSession.SessionOptions = {
   logSeverityLevel: 3,
   extra: { session: { intra_op: { allow_spinning: '0' } } },
 };
+const MAPPED_OPTIONS: InferenceSession.SessionOptions = {
+  ...SESSION_OPTIONS,
+  extra: { session: { intra_op: { allow_spinning: '0' }, disable_prepacking: '1' } },
+};
 
-/** @param source path, or the bytes themselves @throws SerinError `MODEL_FILE_INVALID` */
-export async function createSession(source: string | Uint8Array, name: string): Promise<InferenceSession> {
+export interface SessionChoice {
+  /**
+   * Weights in files beside the model stay there, mapped into memory and shared by all processes, instead of being copied
+   * into the layout that multiplies fastest. Measured with 400 MB of weights: created in 7 ms instead of 1,800, no memory of
+   * its own, one row in 66 ms instead of 84, 32 rows in 328 instead of 205.
+   */
+  readonly mapped: boolean;
+}
+
+/** @throws SerinError `MODEL_FILE_INVALID` */
+export async function createSession(path: string, name: string, { mapped }: SessionChoice): Promise<InferenceSession> {
   try {
-    return typeof source === 'string'
-      ? await InferenceSession.create(source, SESSION_OPTIONS)
-      : await InferenceSession.create(source, SESSION_OPTIONS);
+    return await InferenceSession.create(path, mapped ? MAPPED_OPTIONS : SESSION_OPTIONS);
   } catch (error) {
     throw invalidModel(name, `ONNX Runtime does not load it: ${messageOf(error)}`, error);
   }

@@ -35,7 +35,8 @@ export function linearOnnx({
 export interface IdentityModel {
   /** One output `out<i>` per input `in<i>`; element types as in onnx.proto (1 float32, 7 int64, 8 string, 9 bool, 10 float16, 11 float64). */
   readonly elementTypes: readonly number[];
-  readonly width: number;
+  /** null: any width. */
+  readonly width: number | null;
 }
 
 /** Gives back what it is given, tensor by tensor: [N, width] of each type. */
@@ -47,6 +48,53 @@ export function identityOnnx({ elementTypes, width }: IdentityModel): Uint8Array
     ...elementTypes.map((type, i) => message(12, matrix(`out${i}`, width, type))),
   ];
   return Buffer.concat([integer(1, 8), message(7, graph), message(8, [text(1, ''), integer(2, OPSET)])]);
+}
+
+export interface DenseModel {
+  readonly width: number;
+  readonly hidden: number;
+  readonly layers: number;
+  /** A file beside the model's that holds the weights, `denseBytes` of them, one layer after the other; left out: in the model. */
+  readonly weightsFile?: string;
+}
+
+/** Weights without end: float32 [N, width] → (MatMul, Relu) per layer → [N, 1]. Those in the model are small and positive. */
+export function denseOnnx({ width, hidden, layers, weightsFile }: DenseModel): Uint8Array {
+  const shapes = denseShapes({ width, hidden, layers });
+  let offset = 0;
+  const tensors = shapes.map((shape, i) => {
+    const size = 4 * shape[0] * shape[1];
+    const dims = shape.map((each) => integer(1, each));
+    const head = [...dims, integer(2, FLOAT), text(8, `w${i}`)];
+    if (weightsFile === undefined) {
+      const weights = new Float32Array(shape[0] * shape[1]).map((_, at) => ((at * 7919) % 13) / (13 * shape[0]));
+      return message(5, [...head, bytes(9, Buffer.from(weights.buffer))]);
+    }
+    const entries = { location: weightsFile, offset: String(offset), length: String(size) };
+    offset += size;
+    const external = Object.entries(entries).map(([key, value]) => message(13, [text(1, key), text(2, value)]));
+    return message(5, [...head, ...external, integer(14, 1)]);
+  });
+  const graph = [
+    ...shapes.flatMap((_, i) => [
+      message(1, node('MatMul', [i === 0 ? 'features' : `r${i - 1}`, `w${i}`], `p${i}`)),
+      message(1, node('Relu', [`p${i}`], i === layers ? 'score' : `r${i}`)),
+    ]),
+    text(2, 'dense'),
+    ...tensors,
+    message(11, matrix('features', width, FLOAT)),
+    message(12, matrix('score', 1, FLOAT)),
+  ];
+  return Buffer.concat([integer(1, 8), message(7, graph), message(8, [text(1, ''), integer(2, OPSET)])]);
+}
+
+/** Bytes of the weights. */
+export function denseBytes(model: DenseModel): number {
+  return denseShapes(model).reduce((sum, [rows, columns]) => sum + 4 * rows * columns, 0);
+}
+
+function denseShapes({ width, hidden, layers }: DenseModel): (readonly [number, number])[] {
+  return Array.from({ length: layers + 1 }, (_, i) => [i === 0 ? width : hidden, i === layers ? 1 : hidden] as const);
 }
 
 export interface StumpForest {
@@ -173,8 +221,8 @@ function floats(name: string, shape: readonly number[], values: readonly number[
   ];
 }
 
-function matrix(name: string, width: number, elementType: number): Buffer[] {
-  const shape = [message(1, [text(2, 'N')]), message(1, [integer(1, width)])];
+function matrix(name: string, width: number | null, elementType: number): Buffer[] {
+  const shape = [message(1, [text(2, 'N')]), message(1, [width === null ? text(2, 'W') : integer(1, width)])];
   return [text(1, name), message(2, [message(1, [integer(1, elementType), message(2, shape)])])];
 }
 

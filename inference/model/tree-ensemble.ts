@@ -3,53 +3,7 @@
  * thresholds become comparisons of small whole numbers (the rank of the threshold among those of its feature), which give
  * the very same path without a branch that the processor has to guess.
  */
-import protobuf from 'protobufjs';
-
-/** The fields of ONNX's messages that say what a tree ensemble is (onnx/onnx-ml.proto). */
-const SCHEMA = `
-syntax = "proto2";
-package onnx;
-message Attribute {
-  optional string name = 1; optional float f = 2; optional int64 i = 3; optional bytes s = 4;
-  repeated float floats = 7 [packed = true]; repeated int64 ints = 8 [packed = true]; repeated bytes strings = 9;
-}
-message Node {
-  repeated string input = 1; repeated string output = 2; optional string op_type = 4; repeated Attribute attribute = 5;
-  optional string domain = 7;
-}
-message Tensor {
-  repeated int64 dims = 1; optional int32 data_type = 2; repeated float float_data = 4; optional string name = 8;
-  optional bytes raw_data = 9;
-}
-message Value { optional string name = 1; }
-message Graph {
-  repeated Node node = 1; repeated Tensor initializer = 5; repeated Value input = 11; repeated Value output = 12;
-}
-message Model { optional Graph graph = 7; }
-`;
-const MODEL = protobuf.parse(SCHEMA, { keepCase: true }).root.lookupType('onnx.Model');
-
-interface OnnxAttribute {
-  readonly name: string;
-  readonly i: number;
-  readonly s: Uint8Array;
-  readonly floats: readonly number[];
-  readonly ints: readonly number[];
-  readonly strings: readonly Uint8Array[];
-}
-interface OnnxNode {
-  readonly input: readonly string[];
-  readonly output: readonly string[];
-  readonly op_type: string;
-  readonly attribute: readonly OnnxAttribute[];
-  readonly domain: string;
-}
-interface OnnxTensor {
-  readonly name: string;
-  readonly data_type: number;
-  readonly float_data: readonly number[];
-  readonly raw_data: Uint8Array;
-}
+import type { OnnxAttribute, OnnxGraph, OnnxNode, OnnxTensor } from './onnx-graph.ts';
 
 /** What an output of the graph is: the sum of the leaves, its sigmoid, both classes' probabilities, or the class. */
 export type TreeOutput = 'sum' | 'sigmoid' | 'probabilities' | 'label';
@@ -78,11 +32,7 @@ const MAX_RANK = 0xffff;
 const MAX_FEATURES = 0x7fff;
 
 /** The ensemble of a model that is nothing else; null for every other model. */
-export function readTreeEnsemble(bytes: Uint8Array): TreeEnsemble | null {
-  const model = MODEL.toObject(MODEL.decode(bytes), { longs: Number, defaults: true, arrays: true }) as {
-    graph: { node: OnnxNode[]; initializer: OnnxTensor[]; input: { name: string }[]; output: { name: string }[] };
-  };
-  const { node: nodes, initializer, input, output } = model.graph;
+export function readTreeEnsemble({ node: nodes, initializer, input, output }: OnnxGraph): TreeEnsemble | null {
   const trees = nodes.filter(({ op_type }) => op_type.startsWith('TreeEnsemble'));
   const [tree] = trees;
   if (trees.length !== 1 || tree === undefined || tree.domain !== 'ai.onnx.ml') return null;

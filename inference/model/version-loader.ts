@@ -9,10 +9,12 @@ import type { ModelSpec, ProjectSpec } from '../../domain/project/spec.ts';
 import { postProcessingOf } from '../../domain/registry/post-processing.ts';
 import type { ServingContract } from '../routing/route-entry.ts';
 import type { FeatureInput } from '../scoring/feature-batch.ts';
-import { loadOnnxModel, trainedSignature } from './onnx-session.ts';
+import type { ModelLoader } from './model-loader.ts';
+import { loadOnnxScorer } from './onnx-scorer.ts';
 import { createRuleModel } from './rule-model.ts';
 import type { Scorer } from './scorer.ts';
 import type { ServedVersion } from './served-version.ts';
+import { trainedSignature } from './signature.ts';
 
 export interface LoadedVersion {
   readonly served: ServedVersion;
@@ -27,12 +29,13 @@ export interface VersionSource {
 export interface VersionSourceDeps {
   readonly db: Db;
   readonly blobs: Pick<BlobStore, 'localPath'>;
+  readonly loader: ModelLoader;
   /** The same input for the same arguments, so that versions which share it check a request once. @param featureSet `name@version` */
   readonly inputOf: (project: Pick<ProjectVersion, 'digest' | 'spec'>, featureSet: string) => FeatureInput;
 }
 
 /** Versions as the registry has them: the manifest, the project it was made with, the model file by its digest. */
-export function createVersionSource({ db, blobs, inputOf }: VersionSourceDeps): VersionSource {
+export function createVersionSource({ db, blobs, loader, inputOf }: VersionSourceDeps): VersionSource {
   return {
     async load(model, version) {
       const registered = await getVersion(db, model, version);
@@ -49,7 +52,7 @@ export function createVersionSource({ db, blobs, inputOf }: VersionSourceDeps): 
           featureSet: manifest.featureSet,
           featureNames: manifest.featureNames,
           input,
-          scorer: await loadScorer(registered, project.spec, declared, blobs),
+          scorer: await loadScorer(registered, project.spec, declared, { blobs, loader }),
           personal: personalDataOf(project.spec, manifest.featureSet),
           ...postProcessingOf(manifest),
         },
@@ -83,11 +86,16 @@ async function loadScorer(
   { manifest }: ModelVersion,
   spec: ProjectSpec,
   declared: ModelSpec,
-  blobs: VersionSourceDeps['blobs'],
+  { blobs, loader }: Pick<VersionSourceDeps, 'blobs' | 'loader'>,
 ): Promise<Scorer> {
   if (manifest.kind === 'rule')
     return createRuleModel(declared.rule.expression, featureFields(spec, manifest.featureSet));
   const name = `${manifest.model} v${manifest.version}`;
   if (!manifest.modelFile) throw new SerinError('MODEL_FILE_INVALID', `${name}: its manifest names no model file`);
-  return loadOnnxModel(await blobs.localPath(manifest.modelFile), name, trainedSignature(manifest.featureNames.length));
+  return loadOnnxScorer(loader, {
+    name,
+    path: await blobs.localPath(manifest.modelFile),
+    expected: trainedSignature(manifest.featureNames.length),
+    ...(manifest.goldens && { goldens: manifest.goldens }),
+  });
 }

@@ -1,5 +1,9 @@
 import type { Route } from '../../db/routes.ts';
+import { SerinError } from '../../domain/errors.ts';
 import { RULE_VERSION } from '../../domain/registry/manifest.ts';
+import type { HeldModel, UnloadReason } from '../model/load-metrics.ts';
+import { leastUsedBeyond } from '../model/memory-budget.ts';
+import type { ServedVersion } from '../model/served-version.ts';
 import type { LoadedVersion, VersionSource } from '../model/version-loader.ts';
 import { buildEntry, type RouteEntry } from './route-entry.ts';
 
@@ -13,8 +17,26 @@ export interface RouteTableOptions {
   readonly source: VersionSource;
   /** How long a version that no route refers to any more stays loaded: batches that began with it end with it. */
   readonly unloadAfterMs: number;
+  readonly onUnload?: (reason: UnloadReason) => void;
   readonly onUnloadFailure: (error: unknown) => void;
+  /**
+   * Memory for versions that no route refers to, asked for by number, beside what the routes need. null: such versions are
+   * not loaded at all, since nothing would bound them.
+   */
+  readonly memoryBytes?: number | null;
 }
+
+interface Slot {
+  readonly loading: Promise<LoadedVersion>;
+  served: ServedVersion | null;
+  usedAt: number;
+  /** Asked for by number; stays without a route, as long as there is memory. */
+  asked: boolean;
+}
+
+/** How long a version that could not be loaded when it was asked for is refused without another try. */
+const REFUSED_FOR_MS = 10_000;
+const MAX_REFUSALS = 1_000;
 
 /**
  * The routing table in memory. A new route takes effect in one assignment, after everything it refers to has been loaded
@@ -22,10 +44,12 @@ export interface RouteTableOptions {
  */
 export class RouteTable {
   readonly #options: RouteTableOptions;
-  readonly #loaded = new Map<string, Promise<LoadedVersion>>();
-  readonly #unloading = new Set<NodeJS.Timeout>();
+  readonly #slots = new Map<string, Slot>();
+  readonly #unloading = new Map<NodeJS.Timeout, Slot>();
+  readonly #refusals = new Map<string, { readonly error: unknown; readonly untilMs: number }>();
   #entries: ReadonlyMap<string, RouteEntry> = new Map();
   #failures: readonly RouteFailure[] = [];
+  #clock = 0;
 
   constructor(options: RouteTableOptions) {
     this.#options = options;
@@ -42,6 +66,33 @@ export class RouteTable {
   /** Routes that could not be taken over at the last `apply`, and why. */
   get failures(): readonly RouteFailure[] {
     return this.#failures;
+  }
+
+  /** What is loaded, for metrics. */
+  *held(): Iterable<HeldModel> {
+    for (const { served } of this.#slots.values()) {
+      if (served?.scorer.report)
+        yield { model: served.model, version: String(served.version), report: served.scorer.report };
+    }
+  }
+
+  /**
+   * A version that no route refers to. The first call begins to load it.
+   * @returns undefined where there is no memory budget for such versions
+   * @throws SerinError MODEL_NOT_READY while it is being loaded, VERSION_NOT_FOUND, MODEL_FILE_INVALID, MEMORY_LIMIT
+   */
+  byNumber(model: string, version: number): ServedVersion | undefined {
+    if ((this.#options.memoryBytes ?? null) === null) return undefined;
+    const key = `${model}@${version}`;
+    const slot = this.#slots.get(key);
+    if (slot?.served) {
+      slot.usedAt = ++this.#clock;
+      return slot.served;
+    }
+    const refusal = this.#refusals.get(key);
+    if (refusal && refusal.untilMs > performance.now()) throw refusal.error;
+    if (!slot?.asked) void this.#loadByNumber(model, version, key);
+    throw new SerinError('MODEL_NOT_READY', `version ${version} of "${model}" is being loaded`);
   }
 
   /**
@@ -68,9 +119,11 @@ export class RouteTable {
   }
 
   async close(): Promise<void> {
-    for (const timer of this.#unloading) clearTimeout(timer);
-    const loaded = await Promise.allSettled(this.#loaded.values());
-    this.#loaded.clear();
+    for (const timer of this.#unloading.keys()) clearTimeout(timer);
+    const slots = [...this.#slots.values(), ...this.#unloading.values()];
+    this.#slots.clear();
+    this.#unloading.clear();
+    const loaded = await Promise.allSettled(slots.map(({ loading }) => loading));
     for (const result of loaded) if (result.status === 'fulfilled') await result.value.served.scorer.release();
   }
 
@@ -78,7 +131,7 @@ export class RouteTable {
   async #entryFor(route: Route): Promise<RouteEntry> {
     const standing = this.#entries.get(route.model);
     if (standing && route.epoch <= standing.route.epoch) return standing;
-    const load = (version: number): Promise<LoadedVersion> => this.#load(route.model, version);
+    const load = (version: number): Promise<LoadedVersion> => this.#load(route.model, version).loading;
     const optional = async (version: number | null) => (version === null ? null : (await load(version)).served);
     const [champion, lastKnownGood, rule, canary, shadow] = await Promise.all([
       load(route.champion),
@@ -98,29 +151,79 @@ export class RouteTable {
     });
   }
 
-  #load(model: string, version: number): Promise<LoadedVersion> {
+  #load(model: string, version: number): Slot {
     const key = `${model}@${version}`;
-    const known = this.#loaded.get(key);
+    const known = this.#slots.get(key);
     if (known) return known;
     const loading = this.#options.source.load(model, version);
-    this.#loaded.set(key, loading);
-    loading.catch(() => this.#loaded.delete(key));
-    return loading;
+    const slot: Slot = { loading, served: null, usedAt: ++this.#clock, asked: false };
+    this.#slots.set(key, slot);
+    loading.then(
+      ({ served }) => (slot.served = served),
+      () => this.#slots.delete(key),
+    );
+    return slot;
+  }
+
+  async #loadByNumber(model: string, version: number, key: string): Promise<void> {
+    const slot = this.#load(model, version);
+    slot.asked = true;
+    try {
+      await slot.loading;
+      if (this.#letGoBeyondMemory(key)) return;
+      this.#unload(key, slot, 'memory');
+      throw new SerinError(
+        'MEMORY_LIMIT',
+        `version ${version} of "${model}" does not fit into the memory that the versions of the routes leave`,
+      );
+    } catch (error) {
+      if (this.#refusals.size >= MAX_REFUSALS) this.#refusals.clear();
+      this.#refusals.set(key, { error, untilMs: performance.now() + REFUSED_FOR_MS });
+    }
+  }
+
+  /** @param stays what must not go for itself @returns whether all fits now */
+  #letGoBeyondMemory(stays: string | null): boolean {
+    const inUse = this.#inUse();
+    const held = [...this.#slots].map(([key, { served, usedAt }]) => ({
+      key,
+      bytes: served?.scorer.report?.memoryBytes ?? 0,
+      usedAt,
+      pinned: key === stays || inUse.has(key) || served === null,
+    }));
+    const victims = leastUsedBeyond(held, this.#options.memoryBytes ?? null);
+    for (const key of victims ?? []) this.#unload(key, this.#slots.get(key)!, 'memory');
+    return victims !== null;
+  }
+
+  #inUse(): Set<string> {
+    const inUse = new Set<string>();
+    for (const [model, { loaded }] of this.#entries) for (const { version } of loaded) inUse.add(`${model}@${version}`);
+    return inUse;
   }
 
   #unloadUnreferenced(): void {
-    const inUse = new Set<string>();
-    for (const [model, { loaded }] of this.#entries) for (const { version } of loaded) inUse.add(`${model}@${version}`);
-    for (const [key, loading] of this.#loaded) {
-      if (inUse.has(key)) continue;
-      this.#loaded.delete(key);
-      const timer = setTimeout(() => {
-        this.#unloading.delete(timer);
-        loading.then(({ served }) => served.scorer.release()).catch(this.#options.onUnloadFailure);
-      }, this.#options.unloadAfterMs);
-      timer.unref();
-      this.#unloading.add(timer);
+    const inUse = this.#inUse();
+    for (const [key, slot] of this.#slots) if (!inUse.has(key) && !slot.asked) this.#unload(key, slot, 'unrouted');
+    // routes come first: what was asked for by number makes room for them, or goes altogether
+    if (!this.#letGoBeyondMemory(null)) {
+      for (const [key, slot] of this.#slots) if (!inUse.has(key) && slot.served) this.#unload(key, slot, 'memory');
     }
+  }
+
+  #unload(key: string, slot: Slot, reason: UnloadReason): void {
+    this.#slots.delete(key);
+    const timer = setTimeout(() => {
+      this.#unloading.delete(timer);
+      slot.loading
+        .then(async ({ served }) => {
+          await served.scorer.release();
+          this.#options.onUnload?.(reason);
+        })
+        .catch(this.#options.onUnloadFailure);
+    }, this.#options.unloadAfterMs);
+    timer.unref();
+    this.#unloading.set(timer, slot);
   }
 }
 

@@ -1,0 +1,88 @@
+/** The thread in which models are loaded and proven, and one of them may stay. Runs from dist/ (see compiledModule). */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { isMainThread, parentPort } from 'node:worker_threads';
+import { type ErrorCode, SerinError } from '../../domain/errors.ts';
+import type { Tensor } from '../oip/model.ts';
+import { type Inspection, inspectModel, type ModelSource } from './inspect-model.ts';
+import type { OrtSession } from './ort-session.ts';
+import { treeBuffers } from './tree-runner.ts';
+
+export interface ThreadTasks {
+  readonly open: { readonly task: ModelSource; readonly result: Inspection };
+  readonly run: {
+    readonly task: { readonly inputs: readonly Tensor[]; readonly outputs: readonly number[] };
+    readonly result: Tensor[];
+  };
+  /** SHA-256 of a file, in hexadecimal. */
+  readonly digest: { readonly task: { readonly path: string }; readonly result: string };
+  /** Lets go of the model, if it holds one, and of the thread. */
+  readonly end: { readonly task: null; readonly result: null };
+}
+
+export type ThreadTask = {
+  [K in keyof ThreadTasks]: { readonly id: number; readonly kind: K; readonly task: ThreadTasks[K]['task'] };
+}[keyof ThreadTasks];
+
+export interface ThreadFailure {
+  /** null: a bug, not a refusal. */
+  readonly code: ErrorCode | null;
+  readonly message: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+export type ThreadAnswer =
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly failure: ThreadFailure };
+
+interface Carried {
+  readonly result: unknown;
+  readonly transfer?: ArrayBuffer[];
+}
+
+let kept: OrtSession | null = null;
+
+async function carryOut({ kind, task }: ThreadTask): Promise<Carried> {
+  switch (kind) {
+    case 'open': {
+      const { session, ...inspection } = await inspectModel(task);
+      kept = session;
+      return { result: inspection, transfer: inspection.trees === null ? [] : treeBuffers(inspection.trees) };
+    }
+    case 'run': {
+      const tensors = await kept!.run(task.inputs, task.outputs);
+      return { result: tensors };
+    }
+    case 'digest': {
+      const hash = createHash('sha256');
+      for await (const chunk of createReadStream(task.path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+      return { result: hash.digest('hex') };
+    }
+    case 'end':
+      await kept?.release();
+      kept = null;
+      return { result: null };
+  }
+}
+
+function failureOf(error: unknown): ThreadFailure {
+  if (error instanceof SerinError) return { code: error.code, message: error.message, fields: error.fields };
+  return { code: null, message: error instanceof Error ? error.message : String(error), fields: {} };
+}
+
+if (!isMainThread && parentPort !== null) {
+  const port = parentPort;
+  let turn = Promise.resolve();
+  port.on('message', (message: ThreadTask) => {
+    turn = turn.then(async () => {
+      const { id, kind } = message;
+      try {
+        const { result, transfer = [] } = await carryOut(message);
+        port.postMessage({ id, result } satisfies ThreadAnswer, transfer);
+      } catch (error) {
+        port.postMessage({ id, failure: failureOf(error) } satisfies ThreadAnswer);
+      }
+      if (kind === 'end') port.close();
+    });
+  });
+}
