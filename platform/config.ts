@@ -164,6 +164,14 @@ export const CONFIG_SCHEMA = Type.Object({
     description: 'Rows that a client which was quiet may ask at once, shared as the rate is; 0: those of a second.',
     default: 0,
   }),
+  inferenceModelMemoryMib: Type.Integer({
+    minimum: 0,
+    maximum: 16_777_216,
+    env: 'SERIN_INFERENCE_MODEL_MEMORY_MIB',
+    description:
+      'Memory for models in each inference process, MiB, by the estimate that `/v1/models` shows. Beyond it the least recently used go (never what a route names), and come back when they are asked for. 0: no bound, and versions without a route are not loaded.',
+    default: 0,
+  }),
   metricsPort: port({
     env: 'SERIN_METRICS_PORT',
     description:
