@@ -55,11 +55,30 @@ export function createVersionSource({ db, blobs, loader, inputOf }: VersionSourc
           scorer: await loadScorer(registered, project.spec, declared, { blobs, loader }),
           personal: personalDataOf(project.spec, manifest.featureSet),
           ...postProcessingOf(manifest),
+          ...servingOf(manifest, declared),
         },
-        contract: { latencyBudgetMsP99: declared.latencyBudgetMsP99, logSampleRate: declared.logSampleRate },
+        contract: {
+          latencyBudgetMsP99: declared.latencyBudgetMsP99,
+          logSampleRate: declared.logSampleRate,
+          ...(declared.serving?.fallback !== undefined && { fallback: declared.serving.fallback }),
+        },
       };
     },
   };
+}
+
+/** A version that takes this many times the promised latency is not waited for any longer, unless its contract says otherwise. */
+const TIMEOUT_PER_BUDGET = 5;
+
+/** What its contract says of the version itself. A rule is always asked and always waited for. */
+function servingOf(
+  { kind, featureNames }: ModelVersion['manifest'],
+  { latencyBudgetMsP99, serving = {} }: ModelSpec,
+): Pick<ServedVersion, 'timeoutMs' | 'mandatory'> {
+  if (kind === 'rule') return {};
+  const { timeoutMs = TIMEOUT_PER_BUDGET * latencyBudgetMsP99, mandatory = [] } = serving;
+  const columns = mandatory.map((name) => featureNames.indexOf(name)).filter((column) => column >= 0);
+  return { timeoutMs, ...(columns.length > 0 && { mandatory: columns }) };
 }
 
 function declaredModel(spec: ProjectSpec, { manifest }: ModelVersion): ModelSpec {
