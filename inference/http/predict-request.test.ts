@@ -28,6 +28,7 @@ test('one instance may stand for a list of one', () => {
       predictionId: 'a',
       unit: 'u',
       asOf: 991_396_800_000_000,
+      isReplay: true,
       fields: { x: 1 },
       request: { x: 1, y: null, key: null },
     },
@@ -36,7 +37,7 @@ test('one instance may stand for a list of one', () => {
 
 test('what is left out: a new id, the id as unit, now', () => {
   const [instance] = readInstances({ x: 1 }, entry, NOW);
-  expect(instance).toMatchObject({ unit: instance!.predictionId, asOf: NOW });
+  expect(instance).toMatchObject({ unit: instance!.predictionId, asOf: NOW, isReplay: false });
   expect(instance!.predictionId).toHaveLength(36);
 });
 
@@ -45,9 +46,16 @@ test('a field that another version of the route reads is passed on', () => {
   expect(instance).toMatchObject({ fields: { x: 1, z: 5 }, request: { x: 1 } });
 });
 
+test('who is to answer is said for all instances', () => {
+  const [first, second] = readInstances({ instances: [{ x: 1 }, { x: 2 }] }, entry, NOW, { version: 3 });
+  expect([first!.override, second!.override]).toEqual([{ version: 3 }, { version: 3 }]);
+  expect(readInstances({ x: 1 }, entry, NOW)[0]).not.toHaveProperty('override');
+});
+
 test.each<[unknown, string, string]>([
   [null, '', 'the body must be an object'],
   [[{ x: 1 }], '', 'the body must be an object'],
+  [{ instances: [{ x: 1 }], asof: 'now' }, 'asof', 'asof is "now": beside instances there is nothing'],
   [{ instances: {} }, 'instances', 'must be a list of instances'],
   [{ instances: [] }, 'instances', 'must hold 1 to 1000 of them'],
   [{ instances: [{ x: 1 }, 5] }, 'instances/1', 'instances/1 is 5: must be an object'],

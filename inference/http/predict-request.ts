@@ -5,7 +5,7 @@ import { isTimeFault, readTime } from '../../domain/features/time-text.ts';
 import type { Micros } from '../../domain/time.ts';
 import { newPredictionId } from '../accounting/prediction-id.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
-import type { Instance } from '../scoring/answer.ts';
+import type { Instance, Override } from '../scoring/answer.ts';
 import type { FeatureInput } from '../scoring/feature-batch.ts';
 import { fieldsFor } from '../scoring/request-for.ts';
 
@@ -16,14 +16,25 @@ const MAX_TEXT = 256;
 
 type Members = Readonly<Record<string, unknown>>;
 
+interface Context {
+  readonly entry: RouteEntry;
+  readonly now: Micros;
+  readonly override?: Override | undefined;
+}
+
 /**
  * The instances of a predict body, checked against the feature set of the champion: `{instances: […]}` or one instance.
+ * @param override who is to answer all of them
  * @throws SerinError `INPUT_INVALID` naming the field, its value and the rule
  */
-export function readInstances(body: unknown, entry: RouteEntry, now: Micros): Instance[] {
+export function readInstances(body: unknown, entry: RouteEntry, now: Micros, override?: Override): Instance[] {
   if (!isObject(body)) throw invalid('', body, 'the body must be an object: {"instances": […]}, or one instance');
-  const { instances } = body;
-  if (instances === undefined) return [readInstance(body, '', entry, now)];
+  const { instances, ...others } = body;
+  const context = { entry, now, override };
+  if (instances === undefined) return [readInstance(body, '', context)];
+  const [other] = Object.keys(others);
+  if (other !== undefined)
+    throw invalid(other, others[other], 'beside instances there is nothing; an instance has its own members');
   if (!Array.isArray(instances)) throw invalid('instances', instances, 'must be a list of instances');
   if (instances.length === 0 || instances.length > MAX_INSTANCES) {
     throw invalid('instances', `${instances.length} instances`, `must hold 1 to ${MAX_INSTANCES} of them`);
@@ -31,21 +42,23 @@ export function readInstances(body: unknown, entry: RouteEntry, now: Micros): In
   const read = instances.map((instance, i) => {
     const path = `instances/${i}`;
     if (!isObject(instance)) throw invalid(path, instance, 'must be an object');
-    return readInstance(instance, `${path}/`, entry, now);
+    return readInstance(instance, `${path}/`, context);
   });
   if (read.length > 1) refuseRepeatedIds(read);
   return read;
 }
 
-function readInstance(members: Members, path: string, entry: RouteEntry, now: Micros): Instance {
+function readInstance(members: Members, path: string, { entry, now, override }: Context): Instance {
   const { id, unit, asOf, ...fields } = members;
   const predictionId = id === undefined ? newPredictionId() : readText(id, `${path}id`);
   return {
     predictionId,
     unit: unit === undefined ? predictionId : readText(unit, `${path}unit`),
     asOf: asOf === undefined ? now : readInstant(asOf, `${path}asOf`),
+    isReplay: asOf !== undefined,
     fields,
     request: checkFields(fields, path, entry),
+    ...(override !== undefined && { override }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { aScorer, aVersion, anEntry } from '../scoring/serving-fixture.ts';
-import { readOverride } from './read-override.ts';
+import { hasOverride, readOverride } from './read-override.ts';
 
 const version = (number: number) =>
   aVersion(
@@ -11,7 +11,9 @@ const entry = await anEntry({ champion: version(3), lastKnownGood: version(2), c
 const alone = await anEntry({ champion: version(3) });
 
 test('without a header nobody is asked for', () => {
-  expect(readOverride({}, entry)).toBeUndefined();
+  expect(hasOverride({ authorization: 'Bearer x' })).toBe(false);
+  expect(hasOverride({ 'x-serin-version': '' })).toBe(true);
+  expect(hasOverride({ 'x-serin-arm': 'canary' })).toBe(true);
 });
 
 test.each([

@@ -6,14 +6,18 @@ import type { Override } from '../scoring/answer.ts';
 const VERSION_HEADER = 'x-serin-version';
 const ARM_HEADER = 'x-serin-arm';
 
+/** Whether a request says who is to answer; of all others the unit's hash does. */
+export function hasOverride(headers: IncomingHttpHeaders): boolean {
+  return headers[VERSION_HEADER] !== undefined || headers[ARM_HEADER] !== undefined;
+}
+
 /**
- * Whom a tester asks to answer; undefined: the unit's hash decides, as for everybody.
+ * Whom a tester asks to answer.
  * @throws SerinError INPUT_INVALID naming the header, VERSION_NOT_FOUND for what this node has not loaded
  */
-export function readOverride(headers: IncomingHttpHeaders, entry: RouteEntry): Override | undefined {
+export function readOverride(headers: IncomingHttpHeaders, entry: RouteEntry): Override {
   const version = headers[VERSION_HEADER];
   const arm = headers[ARM_HEADER];
-  if (version === undefined && arm === undefined) return undefined;
   if (version !== undefined && arm !== undefined)
     throw invalid(ARM_HEADER, arm, `it comes with ${VERSION_HEADER}: send one of the two`);
   return version === undefined ? readArm(arm, entry) : readVersion(version, entry);
