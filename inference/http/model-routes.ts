@@ -2,12 +2,16 @@ import type { FastifyInstance } from 'fastify';
 import type { LoggedPrediction } from '../../db/predictions.ts';
 import { SerinError } from '../../domain/errors.ts';
 import { formatTime } from '../../domain/features/time-text.ts';
+import type { ServedVersion } from '../model/served-version.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
 import type { RouteFailure } from '../routing/route-table.ts';
+import type { CircuitState } from '../scoring/circuit.ts';
 
 export interface ModelRouteDeps {
   readonly entries: () => ReadonlyMap<string, RouteEntry>;
   readonly failures: () => readonly RouteFailure[];
+  /** Whether a version is being asked at the moment. */
+  readonly circuitOf: (served: ServedVersion) => CircuitState;
   /** Answers logged under an id; null in a server without a log. */
   readonly listPredictions: ((predictionId: string) => Promise<readonly LoggedPrediction[]>) | null;
 }
@@ -15,15 +19,17 @@ export interface ModelRouteDeps {
 /** What this node serves, and what it logged. */
 export function registerModelRoutes(
   app: FastifyInstance,
-  { entries, failures, listPredictions }: ModelRouteDeps,
+  { entries, failures, circuitOf, listPredictions }: ModelRouteDeps,
 ): void {
-  app.get('/v1/models', () => ({ models: [...entries().values()].map((entry) => describe(entry, failures())) }));
+  app.get('/v1/models', () => ({
+    models: [...entries().values()].map((entry) => describe(entry, failures(), circuitOf)),
+  }));
 
   app.get<{ Params: { model: string } }>('/v1/models/:model', (request) => {
     const entry = entries().get(request.params.model);
     if (!entry)
       throw new SerinError('MODEL_NOT_FOUND', `there is no model "${request.params.model}" here; see GET /v1/models`);
-    return describe(entry, failures());
+    return describe(entry, failures(), circuitOf);
   });
 
   if (!listPredictions) return;
@@ -36,18 +42,28 @@ export function registerModelRoutes(
   });
 }
 
-function describe({ route, contract, loaded }: RouteEntry, failures: readonly RouteFailure[]) {
+function describe(
+  { route, contract, loaded }: RouteEntry,
+  failures: readonly RouteFailure[],
+  circuitOf: ModelRouteDeps['circuitOf'],
+) {
   return {
     model: route.model,
     route,
     contract,
-    versions: loaded.map(({ version, kind, featureSet, featureNames, threshold }) => ({
-      version,
-      kind,
-      featureSet,
-      featureNames,
-      threshold,
-    })),
+    versions: loaded.map((served) => {
+      const { version, kind, featureSet, featureNames, threshold, timeoutMs, mandatory = [] } = served;
+      return {
+        version,
+        kind,
+        featureSet,
+        featureNames,
+        threshold,
+        timeoutMs: timeoutMs ?? null,
+        mandatory: mandatory.map((column) => featureNames[column]!),
+        circuit: kind === 'rule' ? null : circuitOf(served),
+      };
+    }),
     notTakenOver: failures.find((failure) => failure.model === route.model) ?? null,
   };
 }

@@ -139,6 +139,7 @@ export async function startRoutedNode({
   registerModelRoutes(app, {
     entries: () => table.entries,
     failures: () => table.failures,
+    circuitOf: (served) => circuits.of(served).state(nowMs()),
     listPredictions: (id) => listPredictions(db, id),
   });
   const repository = routedRepository({
