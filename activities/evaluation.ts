@@ -12,6 +12,7 @@ import type { ServingEvidence } from '../domain/gates/gate-evidence.ts';
 import { compileExpression } from '../domain/project/expression.ts';
 import { featureFields, modelSignature, rowReader } from '../domain/project/feature-schema.ts';
 import type { ProjectSpec } from '../domain/project/spec.ts';
+import { type GoldenRows, goldenRows, mixRows } from '../domain/registry/golden-rows.ts';
 import type { ModelVersionManifest } from '../domain/registry/manifest.ts';
 import { type PostProcessing, postProcess } from '../domain/registry/post-processing.ts';
 import { inheritedEnvironment } from '../platform/config.ts';
@@ -34,7 +35,7 @@ const LATENCY_ROUNDS = 4;
 const CANDIDATE = 'candidate';
 const CHAMPION = 'champion';
 
-type Evaluated = Pick<RunResult, 'schemaFindings' | 'evaluation' | 'serving' | 'comparedWith'>;
+type Evaluated = Pick<RunResult, 'schemaFindings' | 'evaluation' | 'serving' | 'comparedWith' | 'goldens'>;
 
 /**
  * Scores the held-out rows through the real serving path: the inference server itself is started with the candidate (and with
@@ -83,6 +84,7 @@ export async function evaluateRun(
     const championScores = comparable
       ? answersOf(champion, await scoresOf(champion, spec, server.url, matrix, { signal, progress }), extra).scores
       : undefined;
+    const goldens = await answerMixedRows(server.url, matrix, { signal, progress });
     const serving = await measureServing(server.url, matrix, signal);
     const reference =
       result.testScores === undefined ? undefined : await readScores(await blobs.localPath(result.testScores));
@@ -96,6 +98,7 @@ export async function evaluateRun(
         ...(championScores !== undefined && { champion: championScores }),
       }),
       comparedWith: championVersion,
+      goldens,
       serving: { ...serving, ...parity(scores, reference) },
     };
   } finally {
@@ -185,6 +188,12 @@ async function scoresOf(
     const score = rule(rowOf(vector, 0));
     return typeof score === 'number' ? score : Number.NaN;
   });
+}
+
+/** What the candidate says of rows that are nobody's, for every server that is to take it into service. */
+async function answerMixedRows(url: string, matrix: TrainingMatrix, beating: Beating): Promise<GoldenRows> {
+  const { features, rows } = mixRows(matrix.x, matrix.rows, matrix.columns.length);
+  return goldenRows(features, await scoreAll(url, CANDIDATE, { ...matrix, x: features, rows }, beating));
 }
 
 async function scoreAll(

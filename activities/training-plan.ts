@@ -4,6 +4,7 @@ import { SerinError } from '../domain/errors.ts';
 import type { BlobRef } from '../domain/blob.ts';
 import type { ServingEvidence } from '../domain/gates/gate-evidence.ts';
 import { type PostProcessing, postProcessingOf } from '../domain/registry/post-processing.ts';
+import type { GoldenRows } from '../domain/registry/golden-rows.ts';
 import type { EvaluationReport } from '../domain/training/evaluation-report.ts';
 
 /** What a run is about, fixed when it opens (`run.params`). */
@@ -30,6 +31,8 @@ export interface RunResult {
   /** The version it was compared with, on the same rows. */
   readonly comparedWith?: number;
   readonly serving?: ServingEvidence;
+  /** Known answers of the candidate, for its manifest. */
+  readonly goldens?: GoldenRows;
 }
 
 /** What is done to the scores of the run's model before they are answers: by the model's spec, and by what was fitted. */

@@ -218,6 +218,7 @@ export function createTrainingActivities(dependencies: Dependencies) {
           featureSet: plan.training.featureSet,
           featureNames: dataset.features,
           modelFile,
+          ...(result.goldens !== undefined && { goldens: result.goldens }),
           ...postProcessingOfRun(modelOf(spec, run.model), result),
           training: run.training,
           dataset: run.dataset,

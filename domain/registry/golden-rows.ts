@@ -3,9 +3,9 @@
  * wrongly, and does not take the version into service.
  */
 export interface GoldenRows {
-  /** In the order of the version's features; null is a missing value (NaN). Whole float32 values. */
+  /** In the order of the version's features, float32; null is a missing value (NaN). */
   readonly features: readonly (readonly (number | null)[])[];
-  /** What the version answered when it was evaluated, before any post-processing; null is NaN. */
+  /** What the version answered when it was evaluated, before any post-processing; null is no finite number. */
   readonly scores: readonly (number | null)[];
 }
 
@@ -17,7 +17,7 @@ const MISSING_EVERY = 4;
 
 /**
  * Puts rows together from the values of different rows, so that none of them is anybody's: column by column another row.
- * Every fourth row lacks the value of some columns. The same matrix gives the same rows.
+ * What is not finite becomes missing. Every fourth row lacks the value of some columns. The same matrix gives the same rows.
  * @param x rows × width, row-major, float32  @returns rows × width of at most 16 rows; none for an empty matrix
  */
 export function mixRows(x: Float32Array, rows: number, width: number): { features: Float32Array; rows: number } {
@@ -33,7 +33,8 @@ export function mixRows(x: Float32Array, rows: number, width: number): { feature
     const lacking = lacks ? random(width) : -1;
     for (let column = 0; column < width; column++) {
       const value = x[random(rows) * width + column]!;
-      features[row * width + column] = column === lacking || (lacks && random(MISSING_EVERY) === 0) ? NaN : value;
+      const missing = column === lacking || (lacks && random(MISSING_EVERY) === 0) || !Number.isFinite(value);
+      features[row * width + column] = missing ? NaN : value;
     }
   }
   return { features, rows: count };
@@ -43,8 +44,10 @@ export function mixRows(x: Float32Array, rows: number, width: number): { feature
 export function goldenRows(features: Float32Array, scores: Float32Array): GoldenRows {
   const width = scores.length === 0 ? 0 : features.length / scores.length;
   return {
-    features: Array.from(scores, (_, row) => Array.from(features.subarray(row * width, (row + 1) * width), nullIfNaN)),
-    scores: Array.from(scores, nullIfNaN),
+    features: Array.from(scores, (_, row) =>
+      Array.from(features.subarray(row * width, (row + 1) * width), nullUnlessFinite),
+    ),
+    scores: Array.from(scores, nullUnlessFinite),
   };
 }
 
@@ -53,12 +56,12 @@ const RELATIVE = 1e-5;
 /** Answers nearer to 0 than this are compared as if they were this far away: a float32 sum has no relative accuracy there. */
 const LEAST_SCALE = 1e-2;
 
-/** Whether an answer is the known one, within 1e-5 of it. NaN agrees with NaN, an infinity with itself. */
+/** Whether an answer is the known one, within 1e-5 of it. What is no finite number agrees with what is none: JSON keeps no more. */
 export function agreesWithGolden(given: number, known: number): boolean {
-  if (Object.is(given, known)) return true;
-  return Math.abs(given - known) <= RELATIVE * Math.max(Math.abs(known), LEAST_SCALE) && Number.isFinite(given);
+  if (!Number.isFinite(known)) return !Number.isFinite(given);
+  return Math.abs(given - known) <= RELATIVE * Math.max(Math.abs(known), LEAST_SCALE);
 }
 
-function nullIfNaN(value: number): number | null {
-  return Number.isNaN(value) ? null : value;
+function nullUnlessFinite(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
 }
