@@ -5,6 +5,7 @@ import {
   type FastifyBaseLogger,
   type FastifyError,
   type FastifyInstance,
+  type FastifyReply,
   type FastifyRequest,
   type FastifySchemaValidationError,
 } from 'fastify';
@@ -15,6 +16,7 @@ import type { TSchema } from 'typebox';
 import { ERRORS, isErrorCode, SerinError } from '../domain/errors.ts';
 import { learnMethods } from './allowed-methods.ts';
 import type { Logger } from './logger.ts';
+import { takeTrace } from './trace-context.ts';
 import { answerMalformed, answerUnroutable, PROBLEM_TYPE } from './malformed-requests.ts';
 
 /** RFC 9457, with the code of the error table and the machine-readable fields of the error as extension members. */
@@ -97,9 +99,12 @@ export function createHttpServer({
   app.setValidatorCompiler(({ schema, httpPart }) => validatorOf(schema as TSchema, httpPart ?? 'body'));
   app.setErrorHandler((error, request, reply) => {
     const problem = problemOf(error, request);
-    if (problem.code === 'INTERNAL') request.log.error({ err: error }, 'request failed');
+    if (problem.code === 'INTERNAL') {
+      const traceId = takeTrace(request.headers)?.traceId;
+      request.log.error({ err: error, ...(traceId !== undefined && { traceId }) }, 'request failed');
+    }
     if (isErrorCode(problem.code) && ERRORS[problem.code].retryable)
-      void reply.header('retry-after', error instanceof SerinError ? retryAfterSeconds(error.retryAfterMs) : 1);
+      sayWhenToRetry(reply, error instanceof SerinError ? error.retryAfterMs : 1_000);
     return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
   });
   const methods = learnMethods(app);
@@ -122,9 +127,14 @@ export function createHttpServer({
   return app;
 }
 
-/** The header has whole seconds, and none would mean at once. */
+/** The header has whole seconds, and 0 would mean at once. */
 export function retryAfterSeconds(ms: number): number {
   return Math.max(1, Math.ceil(ms / 1_000));
+}
+
+/** In seconds, as the standard has it, and as exactly as it is known. */
+export function sayWhenToRetry(reply: FastifyReply, ms: number): void {
+  void reply.header('retry-after', retryAfterSeconds(ms)).header('retry-after-ms', Math.ceil(ms));
 }
 
 /** What a client is told about an error; what Serin did not throw on purpose stays in the log. */

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Registry } from 'prom-client';
 import { type ConnectionLimits, createHttpServer, type Readiness } from '../../platform/http-server.ts';
+import { decorateTickets } from '../admission/door-hook.ts';
 import type { Logger } from '../../platform/logger.ts';
 import { parseJson } from '../oip/infer-request.ts';
 
@@ -29,6 +30,7 @@ export function createInferenceApp({
   connections = CONNECTIONS,
 }: InferenceAppOptions): FastifyInstance {
   const app = createHttpServer({ logger, registry, readiness, bodyLimitBytes: BODY_LIMIT_BYTES, connections });
+  decorateTickets(app);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => {
     try {

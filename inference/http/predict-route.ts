@@ -1,16 +1,32 @@
 import type { FastifyInstance } from 'fastify';
 import { SerinError } from '../../domain/errors.ts';
-import { formatTime } from '../../domain/features/time-text.ts';
+import type { Door } from '../admission/admission.ts';
+import type { CostBook } from '../admission/cost-book.ts';
+import { doorHook, writeProblemRefusal } from '../admission/door-hook.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
-import type { Answer } from '../scoring/answer.ts';
+import type { Answer, Override } from '../scoring/answer.ts';
+import type { OnlineReader } from '../scoring/feature-batch.ts';
 import type { PredictWork } from '../scoring/predictor.ts';
+import { echoTrace } from './echo-trace.ts';
+import { explainAnswers } from './explain-features.ts';
 import { readInstances } from './predict-request.ts';
+import { hasOverride, readOverride } from './read-override.ts';
+import type { TesterAccess } from './tester-access.ts';
+import { writeAnswers } from './write-answers.ts';
 
 export interface PredictDeps {
   readonly entryOf: (model: string) => RouteEntry | undefined;
+  readonly door: Door;
+  /** What batches of each model cost. */
+  readonly costs: CostBook;
   /** @throws SerinError `OVERLOADED` */
   readonly submit: (work: PredictWork) => void;
   readonly nowMicros: () => number;
+  /** Where ages of features are read, for answers that are to be explained. */
+  readonly store: OnlineReader;
+  readonly testers: TesterAccess;
+  /** Told how long an answer took to be written out. */
+  readonly written: (model: string, seconds: number) => void;
 }
 
 interface PredictRoute {
@@ -19,21 +35,50 @@ interface PredictRoute {
 }
 
 /** `POST /v1/models/{model}/predict`: entity keys and request fields in; score, label and who answered out. */
-export function registerPredictRoute(app: FastifyInstance, { entryOf, submit, nowMicros }: PredictDeps): void {
-  app.post<PredictRoute>('/v1/models/:model/predict', async (request, reply) => {
-    const arrivedMs = performance.now();
+export function registerPredictRoute(
+  app: FastifyInstance,
+  { entryOf, door, costs, submit, nowMicros, store, testers, written }: PredictDeps,
+): void {
+  const onRequest = doorHook(door, writeProblemRefusal);
+  app.post<PredictRoute>('/v1/models/:model/predict', { onRequest }, async (request, reply) => {
+    const { arrivedMs, deadlineMs, priority } = request;
     const { model } = request.params;
+    const trace = echoTrace(request, reply);
     const explain = readExplain(request.query.explain);
     const entry = entryOf(model);
     if (!entry)
       throw new SerinError('MODEL_NOT_FOUND', `there is no model "${model}" here; see GET /v1/models`, {
         fields: { model },
       });
-    const instances = readInstances(request.body, entry, nowMicros());
+    let override: Override | undefined;
+    if (hasOverride(request.headers)) {
+      await testers.authorize(request.headers.authorization);
+      override = readOverride(request.headers, entry);
+    }
+    const instances = readInstances(request.body, entry, nowMicros(), override);
+    door.charge(request.raw, instances.length);
     const answers = await new Promise<readonly Answer[]>((resolve, reject) => {
-      submit({ kind: 'predict', rows: instances.length, model, instances, arrivedMs, resolve, reject });
+      const rows = instances.length;
+      const cost = costs.of(model);
+      submit({
+        kind: 'predict',
+        rows,
+        model,
+        instances,
+        arrivedMs,
+        deadlineMs,
+        priority,
+        cost,
+        trace,
+        resolve,
+        reject,
+      });
     });
-    return reply.type('application/json; charset=utf-8').send(writeAnswers(model, answers, explain));
+    const explanations = explain ? await explainAnswers(store, entry, answers) : null;
+    const writingMs = performance.now();
+    void reply.type('application/json; charset=utf-8').send(writeAnswers(model, answers, explanations));
+    written(model, (performance.now() - writingMs) / 1e3);
+    return reply;
   });
 }
 
@@ -43,22 +88,4 @@ function readExplain(explain: string | undefined): boolean {
   throw new SerinError('INPUT_INVALID', `explain is ${JSON.stringify(explain)}: only "features" is known`, {
     fields: { field: 'explain' },
   });
-}
-
-/** Written by hand: the shape is fixed, and a general serialiser costs more than the scoring. */
-function writeAnswers(model: string, answers: readonly Answer[], explain: boolean): string {
-  let text = `{"model":${JSON.stringify(model)},"predictions":[`;
-  for (let i = 0; i < answers.length; i++) {
-    const { instance, score, label, version, arm, rung, epoch } = answers[i]!;
-    text +=
-      `${i === 0 ? '' : ','}{"predictionId":${JSON.stringify(instance.predictionId)},"score":${score},"label":${label},` +
-      `"version":${version},"arm":"${arm}","rung":"${rung}","epoch":${epoch},"asOf":"${formatTime(instance.asOf)}"` +
-      `${explain ? `,"features":${writeFeatures(answers[i]!)}` : ''}}`;
-  }
-  return `${text}]}`;
-}
-
-function writeFeatures({ features, featureNames }: Answer): string {
-  const members = featureNames.map((name, i) => [name, Number.isFinite(features[i]) ? features[i] : null]);
-  return JSON.stringify(Object.fromEntries(members));
 }

@@ -60,6 +60,7 @@ export function createVersionSource({ db, blobs, loader, inputOf }: VersionSourc
         contract: {
           latencyBudgetMsP99: declared.latencyBudgetMsP99,
           logSampleRate: declared.logSampleRate,
+          ...(declared.serving?.deadlineMs !== undefined && { deadlineMs: declared.serving.deadlineMs }),
           ...(declared.serving?.fallback !== undefined && { fallback: declared.serving.fallback }),
         },
       };

@@ -6,17 +6,20 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
+import { retryAfterSeconds } from '../../platform/http-server.ts';
+import type { Ticket } from '../admission/admission.ts';
+import { NORMAL } from '../admission/priority.ts';
+import { protocolRefusal, statusOfRefusal } from '../admission/refusal.ts';
 import { encodeBody, encodingFor } from './content-encoding.ts';
 import { MESSAGE_LIMIT_BYTES } from './describe.ts';
-import { BINARY_TYPE, callInfer, errorAnswer, HEADER_LENGTH, JSON_TYPE } from './infer-call.ts';
+import { BINARY_TYPE, callInfer, errorAnswer, HEADER_LENGTH, type InferDeps, JSON_TYPE } from './infer-call.ts';
 import type { InferResponse } from './infer-response.ts';
-import type { ModelRepository } from './model.ts';
 
 /** Names that need no decoding, and no query. */
 const INFER_PATH = /^\/v2\/models\/([\w.-]+)(?:\/versions\/([\w.-]+))?\/infer$/;
 
 /** Puts itself between the server's requests and the framework. Must be called before the server listens. */
-export function installDirectInfer(app: FastifyInstance, repository: ModelRepository): void {
+export function installDirectInfer(app: FastifyInstance, deps: InferDeps): void {
   const framework = app.server.listeners('request') as RequestListener[];
   let closing = false;
   // what comes while the server closes is the framework's to refuse
@@ -42,6 +45,19 @@ export function installDirectInfer(app: FastifyInstance, repository: ModelReposi
     model: string,
     version: string | undefined,
   ): void {
+    const ticket: Ticket = { arrivedMs: 0, deadlineMs: Infinity, priority: NORMAL };
+    try {
+      const refused = deps.door.admit(ticket, request, model, performance.now());
+      if (refused !== null) {
+        // the body is not looked at; what of it has come, node drops
+        setRetryAfter(response, refused.retryAfterMs);
+        send(request, response, statusOfRefusal(refused), JSON_TYPE, protocolRefusal(refused));
+        return;
+      }
+    } catch (error) {
+      sendError(request, response, error);
+      return;
+    }
     // most bodies come in one piece with their head
     let body: Buffer | null = null;
     let pieces: Buffer[] | null = null;
@@ -51,7 +67,7 @@ export function installDirectInfer(app: FastifyInstance, repository: ModelReposi
     });
     request.on('end', () => {
       const whole = pieces === null ? body! : Buffer.concat(pieces);
-      callInfer(repository, model, version, request, whole).then(
+      callInfer(deps, model, version, request, ticket, whole).then(
         (given) => sendAnswer(request, response, given),
         (error: unknown) => sendError(request, response, error),
       );
@@ -59,9 +75,9 @@ export function installDirectInfer(app: FastifyInstance, repository: ModelReposi
   }
 
   function sendError(request: IncomingMessage, response: ServerResponse, error: unknown): void {
-    const { status, retryAfterSeconds, body, unexpected } = errorAnswer(error);
+    const { status, retryAfterMs, body, unexpected } = errorAnswer(error);
     if (unexpected) app.log.error({ err: error }, 'inference failed');
-    if (retryAfterSeconds !== null) response.setHeader('retry-after', retryAfterSeconds);
+    if (retryAfterMs !== null) setRetryAfter(response, retryAfterMs);
     send(request, response, status, JSON_TYPE, body);
   }
 }
@@ -82,6 +98,11 @@ function sendAnswer(request: IncomingMessage, response: ServerResponse, { body, 
   }
   response.setHeader('content-encoding', encoding);
   void encodeBody(encoding, body).then((bytes) => send(request, response, 200, type, bytes));
+}
+
+function setRetryAfter(response: ServerResponse, ms: number): void {
+  response.setHeader('retry-after', retryAfterSeconds(ms));
+  response.setHeader('retry-after-ms', Math.ceil(ms));
 }
 
 function send(

@@ -1,6 +1,12 @@
 import { SerinError } from '../../domain/errors.ts';
+import { CostBook } from '../admission/cost-book.ts';
+import type { RefusalReason } from '../admission/refusal.ts';
 import { MicroBatcher } from '../batching/micro-batcher.ts';
-import { openTensorSession, type TensorSession } from '../model/tensor-session.ts';
+import type { HeldModel, UnloadReason } from '../model/load-metrics.ts';
+import { leastUsedBeyond } from '../model/memory-budget.ts';
+import type { LoadedModel, ModelLoader } from '../model/model-loader.ts';
+import { summaryOf } from '../model/model-report.ts';
+import type { TensorSession } from '../model/tensor-session.ts';
 import type { ModelIndexEntry, ModelRepository, TensorModel } from './model.ts';
 import { ModelStatistics } from './statistics.ts';
 import { runTensorBatch, type TensorWork } from './tensor-batch.ts';
@@ -21,28 +27,58 @@ const ONLY_VERSION = '1';
 interface Slot {
   readonly file: ModelFile;
   readonly statistics: ModelStatistics;
-  loaded: { readonly model: TensorModel; readonly session: TensorSession } | null;
+  loaded: { readonly model: TensorModel; readonly session: LoadedModel } | null;
   state: ModelIndexEntry['state'];
   reason: string;
+  /** The memory budget keeps it out: it is loaded when it is asked for, not before this time. */
+  onDemandFromMs: number | null;
+  usedAt: number;
 }
+
+export interface FileRepositoryOptions {
+  readonly loader: ModelLoader;
+  /** Memory of all loaded models, by the loader's estimate; the one that is being loaded comes on top. null: no bound. */
+  readonly memoryBytes?: number | null;
+  readonly onUnload?: (reason: UnloadReason) => void;
+  readonly onRefused?: (reason: RefusalReason) => void;
+}
+
+/** How long a model that could not be loaded on demand is left alone. */
+const RETRY_AFTER_MS = 10_000;
 
 /** The models of plain ONNX files. A reload that fails leaves what serves; requests under way end on what they began with. */
 export class FileRepository implements ModelRepository {
   readonly #slots: ReadonlyMap<string, Slot>;
-  readonly #batcher: MicroBatcher<TensorWork>;
+  readonly batcher: MicroBatcher<TensorWork>;
+  /** What batches of each model cost. */
+  readonly costs = new CostBook();
+  readonly #options: FileRepositoryOptions;
+  #clock = 0;
 
-  constructor(files: readonly ModelFile[], limits: BatchLimits) {
+  constructor(files: readonly ModelFile[], limits: BatchLimits, options: FileRepositoryOptions) {
+    this.#options = options;
     this.#slots = new Map(
       files.map((file) => [
         file.name,
-        { file, statistics: new ModelStatistics(), loaded: null, state: 'UNAVAILABLE', reason: 'not loaded yet' },
+        {
+          file,
+          statistics: new ModelStatistics(),
+          loaded: null,
+          state: 'UNAVAILABLE',
+          reason: 'not loaded yet',
+          onDemandFromMs: null,
+          usedAt: 0,
+        },
       ]),
     );
-    this.#batcher = new MicroBatcher(runTensorBatch, limits);
-  }
-
-  get queuedRows(): number {
-    return this.#batcher.queuedRows;
+    this.batcher = new MicroBatcher({
+      run: runTensorBatch,
+      limits,
+      onRefused: ({ statistics }, { reason }, waitedMs) => {
+        statistics.failed(waitedMs);
+        options.onRefused?.(reason);
+      },
+    });
   }
 
   get(name: string, version: string | undefined): TensorModel {
@@ -50,7 +86,11 @@ export class FileRepository implements ModelRepository {
     if (version !== undefined && version !== ONLY_VERSION) {
       throw new SerinError('VERSION_NOT_FOUND', `model '${name}' has no version '${version}', only ${ONLY_VERSION}`);
     }
-    if (slot.loaded) return slot.loaded.model;
+    if (slot.loaded) {
+      slot.usedAt = ++this.#clock;
+      return slot.loaded.model;
+    }
+    if (slot.onDemandFromMs !== null && slot.onDemandFromMs <= performance.now()) this.#loadOnDemand(slot);
     throw new SerinError('MODEL_NOT_READY', `model '${name}' is not ready: ${slot.reason}`);
   }
 
@@ -67,46 +107,137 @@ export class FileRepository implements ModelRepository {
     }));
   }
 
+  /** What is loaded, for metrics. */
+  held(): HeldModel[] {
+    return [...this.#slots.values()].flatMap(({ file, loaded }) =>
+      loaded ? [{ model: file.name, version: ONLY_VERSION, report: loaded.session.report }] : [],
+    );
+  }
+
+  /** What is served and by what, for whoever operates it. */
+  describe() {
+    return [...this.#slots.values()].map(({ file, state, reason, loaded }) => ({
+      model: file.name,
+      versions: loaded ? [ONLY_VERSION] : [],
+      state,
+      reason,
+      loaded: loaded ? summaryOf(loaded.session.report) : null,
+    }));
+  }
+
+  /** Loads what the server is started with, as far as the memory budget goes; the rest waits until it is asked for. */
+  async loadAll(): Promise<void> {
+    for (const slot of this.#slots.values()) {
+      const loaded = await this.#open(slot);
+      if (this.#victimsOf(slot, loaded)?.length === 0) await this.#putInService(slot, loaded);
+      else {
+        await loaded.release();
+        this.#keepOut(slot);
+      }
+    }
+  }
+
   async load(name: string): Promise<void> {
     const slot = this.#slotOf(name);
+    const loaded = await this.#open(slot);
+    const victims = this.#victimsOf(slot, loaded);
+    if (victims === null) {
+      await loaded.release();
+      if (!slot.loaded) slot.state = 'UNAVAILABLE';
+      slot.reason = `it needs ${mebibytes(loaded.report.memoryBytes)} MiB, more than the memory budget of ${mebibytes(this.#options.memoryBytes!)}`;
+      throw new SerinError('MEMORY_LIMIT', `model '${name}': ${slot.reason}`);
+    }
+    await this.#putInService(slot, loaded);
+    for (const victim of victims) {
+      const other = this.#slotOf(victim);
+      this.#keepOut(other);
+      await this.#takeOut(other, 'memory');
+    }
+  }
+
+  async unload(name: string): Promise<void> {
+    const slot = this.#slotOf(name);
+    slot.state = 'UNAVAILABLE';
+    slot.reason = 'unloaded';
+    slot.onDemandFromMs = null;
+    await this.#takeOut(slot, 'command');
+  }
+
+  async #open(slot: Slot): Promise<LoadedModel> {
+    const { file } = slot;
     if (!slot.loaded) slot.state = 'LOADING';
-    let session: TensorSession;
     try {
-      session = await openTensorSession(slot.file.path, name);
+      return await this.#options.loader.load({ path: file.path, name: file.name, goldenFile: true });
     } catch (error) {
       slot.reason = error instanceof Error ? error.message : String(error);
       if (!slot.loaded) slot.state = 'UNAVAILABLE';
       throw error;
     }
+  }
+
+  async #putInService(slot: Slot, session: LoadedModel): Promise<void> {
     const before = slot.loaded;
     slot.loaded = { model: this.#modelOf(slot, session), session };
     slot.state = 'READY';
     slot.reason = '';
-    await this.#retire(before?.session);
+    slot.onDemandFromMs = null;
+    slot.usedAt = ++this.#clock;
+    await this.#retire(before?.session, 'replaced');
   }
 
-  async unload(name: string): Promise<void> {
-    const slot = this.#slotOf(name);
+  async #takeOut(slot: Slot, reason: UnloadReason): Promise<void> {
     const before = slot.loaded;
     slot.loaded = null;
+    await this.#retire(before?.session, reason);
+  }
+
+  #keepOut(slot: Slot, retryAfterMs = 0): void {
     slot.state = 'UNAVAILABLE';
-    slot.reason = 'unloaded';
-    await this.#retire(before?.session);
+    slot.reason = 'the memory budget has no room for it; it is loaded when it is asked for';
+    slot.onDemandFromMs = performance.now() + retryAfterMs;
+  }
+
+  #loadOnDemand(slot: Slot): void {
+    slot.onDemandFromMs = null;
+    slot.reason = 'it is being loaded';
+    this.load(slot.file.name).catch(() => {
+      // the reason stands in the slot
+      slot.onDemandFromMs = performance.now() + RETRY_AFTER_MS;
+    });
+  }
+
+  /** Models that must go when this one comes, or comes in the place of the one before; null: even that is not enough. */
+  #victimsOf(slot: Slot, { report }: LoadedModel): string[] | null {
+    const others = [...this.#slots.values()].filter((other) => other !== slot && other.loaded !== null);
+    return leastUsedBeyond(
+      [
+        { key: slot.file.name, bytes: report.memoryBytes, usedAt: Infinity, pinned: true },
+        ...others.map(({ file, loaded, usedAt }) => ({
+          key: file.name,
+          bytes: loaded!.session.report.memoryBytes,
+          usedAt,
+          pinned: false,
+        })),
+      ],
+      this.#options.memoryBytes ?? null,
+    );
   }
 
   async close(): Promise<void> {
-    await this.#batcher.whenIdle();
+    await this.batcher.whenIdle();
     for (const slot of this.#slots.values()) await slot.loaded?.session.release();
   }
 
   /** What was submitted for a session is queued or running now, and nothing more will be. */
-  async #retire(session: TensorSession | undefined): Promise<void> {
+  async #retire(session: TensorSession | undefined, reason: UnloadReason): Promise<void> {
     if (session === undefined) return;
-    await this.#batcher.whenPassed();
+    await this.batcher.whenPassed();
     await session.release();
+    this.#options.onUnload?.(reason);
   }
 
   #modelOf({ file, statistics }: Slot, session: TensorSession): TensorModel {
+    const cost = this.costs.of(file.name);
     return {
       name: file.name,
       version: ONLY_VERSION,
@@ -116,18 +247,19 @@ export class FileRepository implements ModelRepository {
       outputs: session.outputs,
       batched: session.batched,
       statistics,
-      infer: (inputs, outputs, timeoutMs) =>
+      infer: (inputs, outputs, deadlineMs, priority) =>
         new Promise((resolve, reject) => {
-          const submittedMs = performance.now();
           const rows = session.batched ? inputs[0]!.shape[0]! : 1;
-          this.#batcher.submit({
+          this.batcher.submit({
             rows,
             session,
             statistics,
             inputs,
             outputs,
-            submittedMs,
-            deadlineMs: timeoutMs === null ? Infinity : submittedMs + timeoutMs,
+            submittedMs: performance.now(),
+            deadlineMs,
+            priority,
+            cost,
             resolve,
             reject,
           });
@@ -140,4 +272,8 @@ export class FileRepository implements ModelRepository {
     if (slot) return slot;
     throw new SerinError('MODEL_NOT_FOUND', `unknown model '${name}'`);
   }
+}
+
+function mebibytes(bytes: number): string {
+  return (bytes / 2 ** 20).toFixed(1);
 }

@@ -1,7 +1,7 @@
 /** The Open Inference Protocol over gRPC: the same models, rules and sentences as over HTTP. */
 import {
   type handleUnaryCall,
-  type Metadata,
+  Metadata,
   Server,
   ServerCredentials,
   type ServerUnaryCall,
@@ -9,6 +9,9 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { SerinError } from '../../domain/errors.ts';
+import type { Asker, Door, Ticket } from '../admission/admission.ts';
+import { NORMAL, priorityOfLevel } from '../admission/priority.ts';
+import { errorOfRefusal } from '../admission/refusal.ts';
 import { messageOf } from '../model/create-session.ts';
 import {
   type Datatype,
@@ -63,10 +66,10 @@ export async function startGrpcServer(deps: OipDeps, address: string): Promise<G
 }
 
 function implementation(deps: OipDeps): UntypedServiceImplementation {
-  const { repository, isReady, serverVersion, statistics, manage, authorizeOperator } = deps;
+  const { repository, door, isReady, serverVersion, statistics, manage, authorizeOperator } = deps;
   const modelOf = (name: unknown, version: unknown): TensorModel => repository.get(name as string, versionOf(version));
   const managed = (action: 'load' | 'unload') =>
-    answer(async ({ model_name, parameters }, metadata) => {
+    answer(async ({ model_name, parameters }, { metadata }) => {
       authorizeOperator({ headers: { authorization: metadata.get('authorization')[0]?.toString() } });
       checkLoadParameters(Object.keys(parameters as Message));
       await manage(action, model_name as string);
@@ -96,15 +99,21 @@ function implementation(deps: OipDeps): UntypedServiceImplementation {
     RepositoryIndex: answer(({ ready }) => ({ models: modelIndex(repository, ready === true) })),
     RepositoryModelLoad: managed('load'),
     RepositoryModelUnload: managed('unload'),
-    ModelInfer: answer(async (request) => {
+    ModelInfer: answer(async (request, call) => {
+      const asker = askerOf(call);
+      const ticket = admit(door, call, asker, request['model_name'] as string);
       const model = modelOf(request['model_name'], request['model_version']);
       const inputs = matchInputs(givenInputs(request), model);
-      rowsOf(model, inputs);
+      door.charge(asker, rowsOf(model, inputs));
       const outputs = askedOutputs(request['outputs'] as readonly Message[], model);
+      const parameters = request['parameters'] as Message;
+      const timeoutMs = timeoutOf(numberOf(parameters['timeout']));
+      const priority = parameters['priority'];
       const tensors = await model.infer(
         inputs,
         outputs,
-        timeoutOf(numberOf((request['parameters'] as Message)['timeout'])),
+        Math.min(ticket.deadlineMs, ticket.arrivedMs + timeoutMs),
+        priority === undefined ? ticket.priority : priorityOfLevel(numberOf(priority)),
       );
       return {
         model_name: model.name,
@@ -122,18 +131,46 @@ function versionOf(version: unknown): string | undefined {
   return (version as string) || undefined;
 }
 
-type Body = (request: Message, metadata: Metadata) => Message | Promise<Message>;
+type Call = ServerUnaryCall<Message, Message>;
+type Body = (request: Message, call: Call) => Message | Promise<Message>;
 
 function answer(body: Body): handleUnaryCall<Message, Message> {
-  return (call: ServerUnaryCall<Message, Message>, callback) => {
+  return (call: Call, callback) => {
     void (async () => {
       try {
-        callback(null, await body(call.request, call.metadata));
+        callback(null, await body(call.request, call));
       } catch (error) {
-        callback({ code: codeOf(error), details: messageOf(error) });
+        callback({ code: codeOf(error), details: messageOf(error), metadata: trailersOf(error) });
       }
     })();
   };
+}
+
+/** For clients that retry by themselves (gRFC A6): not before this. */
+function trailersOf(error: unknown): Metadata {
+  const trailers = new Metadata();
+  if (error instanceof SerinError && error.retryable)
+    trailers.set('grpc-retry-pushback-ms', String(Math.ceil(error.retryAfterMs)));
+  return trailers;
+}
+
+function askerOf(call: Call): Asker {
+  const peer = call.getPeer();
+  return {
+    headers: call.metadata.getMap() as Asker['headers'],
+    // each connection comes from another port
+    socket: { remoteAddress: peer.slice(0, peer.lastIndexOf(':')) },
+  };
+}
+
+/** @returns what is known of the call, with the deadline that gRPC carries @throws SerinError OVERLOADED, RATE_LIMITED */
+function admit(door: Door, call: Call, asker: Asker, model: string): Ticket {
+  const nowMs = performance.now();
+  const ticket: Ticket = { arrivedMs: nowMs, deadlineMs: Infinity, priority: NORMAL };
+  const refusal = door.admit(ticket, asker, model, nowMs);
+  if (refusal !== null) throw errorOfRefusal(refusal);
+  ticket.deadlineMs = Math.min(ticket.deadlineMs, nowMs + Number(call.getDeadline()) - Date.now());
+  return ticket;
 }
 
 function codeOf(error: unknown): status {
@@ -147,6 +184,8 @@ function codeOf(error: unknown): status {
       return status.PERMISSION_DENIED;
     case 404:
       return status.NOT_FOUND;
+    case 429:
+      return status.RESOURCE_EXHAUSTED;
     case 503:
       return status.UNAVAILABLE;
     default:

@@ -1,7 +1,7 @@
 /** The infer call over HTTP, as the framework's route and the direct path (direct-infer.ts) both carry it out. */
 import type { IncomingMessage } from 'node:http';
 import { SerinError } from '../../domain/errors.ts';
-import { retryAfterSeconds } from '../../platform/http-server.ts';
+import type { Door, Ticket } from '../admission/admission.ts';
 import { messageOf } from '../model/create-session.ts';
 import { refusal, statusOf } from './describe.ts';
 import { readInferRequest } from './infer-request.ts';
@@ -12,20 +12,31 @@ export const JSON_TYPE = 'application/json; charset=utf-8';
 export const BINARY_TYPE = 'application/octet-stream';
 export const HEADER_LENGTH = 'inference-header-content-length';
 
+export interface InferDeps {
+  readonly repository: ModelRepository;
+  /** Of requests with tensors. */
+  readonly door: Door;
+}
+
 /**
+ * @param ticket of the request, as the door filled it in
  * @param body whole and decompressed
  * @throws SerinError INPUT_INVALID, MODEL_NOT_FOUND, VERSION_NOT_FOUND, MODEL_NOT_READY, OVERLOADED, INFERENCE_FAILED
  */
 export async function callInfer(
-  repository: ModelRepository,
+  { repository, door }: InferDeps,
   name: string,
   version: string | undefined,
-  { headers }: Pick<IncomingMessage, 'headers'>,
+  request: IncomingMessage,
+  ticket: Readonly<Ticket>,
   body: Buffer,
 ): Promise<InferResponse> {
   const model = repository.get(name, version);
-  const infer = readInferRequest(body, headerLengthOf(headers[HEADER_LENGTH]), model);
-  return writeInferResponse(model, infer, await model.infer(infer.inputs, infer.outputs, infer.timeoutMs));
+  const infer = readInferRequest(body, headerLengthOf(request.headers[HEADER_LENGTH]), model);
+  door.charge(request, infer.rows);
+  const deadlineMs = Math.min(ticket.deadlineMs, ticket.arrivedMs + infer.timeoutMs);
+  const tensors = await model.infer(infer.inputs, infer.outputs, deadlineMs, infer.priority ?? ticket.priority);
+  return writeInferResponse(model, infer, tensors);
 }
 
 function headerLengthOf(text: string | string[] | undefined): number | undefined {
@@ -36,8 +47,8 @@ function headerLengthOf(text: string | string[] | undefined): number | undefined
 
 export interface ErrorAnswer {
   readonly status: number;
-  /** Of `Retry-After`, for what passes; null: the client need not come back with the same. */
-  readonly retryAfterSeconds: number | null;
+  /** After which to try again, for what passes; null: the client need not come back with the same. */
+  readonly retryAfterMs: number | null;
   readonly body: string;
   /** Serin did not throw it on purpose, nor did the framework: it belongs into the log. */
   readonly unexpected: boolean;
@@ -49,7 +60,7 @@ export function errorAnswer(error: unknown): ErrorAnswer {
   const status = known ? statusOf(error) : statusOfOther(error);
   return {
     status,
-    retryAfterSeconds: known && error.retryable ? retryAfterSeconds(error.retryAfterMs) : null,
+    retryAfterMs: known && error.retryable ? error.retryAfterMs : null,
     body: JSON.stringify({ error: messageOf(error) }),
     unexpected: !known && status >= 500,
   };

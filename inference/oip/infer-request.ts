@@ -15,6 +15,7 @@ import {
   type TensorData,
   textOf,
 } from './datatypes.ts';
+import { type Priority, priorityOfLevel } from '../admission/priority.ts';
 import { refusal } from './describe.ts';
 import type { Tensor, TensorMetadata, TensorModel } from './model.ts';
 
@@ -26,8 +27,10 @@ export interface InferRequest {
   readonly outputs: readonly number[];
   /** One per `outputs`: whether its data goes behind the JSON. */
   readonly binary: readonly boolean[];
-  /** How long it may wait for its turn (`timeout`, in microseconds, of the schedule policy extension); null: no bound. */
-  readonly timeoutMs: number | null;
+  /** How long the answer may take (`timeout`, in microseconds, of the schedule policy extension); Infinity: no bound. */
+  readonly timeoutMs: number;
+  /** `priority` of the schedule policy extension; null: not said. */
+  readonly priority: Priority | null;
 }
 
 type Members = Readonly<Record<string, unknown>>;
@@ -64,6 +67,7 @@ export function readInferRequest(body: Buffer, headerLength: number | undefined,
     outputs: asked.outputs,
     binary: asked.binary,
     timeoutMs: timeoutOf(given['timeout']),
+    priority: given['priority'] === undefined ? null : priorityOfLevel(given['priority']),
   };
 }
 
@@ -269,7 +273,8 @@ function rawRequest(body: Buffer, model: TensorModel): InferRequest {
     inputs: [tensor],
     outputs: model.outputs.map((_, i) => i),
     binary: model.outputs.map(() => true),
-    timeoutMs: null,
+    timeoutMs: Infinity,
+    priority: null,
   };
 }
 
@@ -304,8 +309,8 @@ function readParameters(parameters: unknown, whose: string): Members {
 const NO_PARAMETERS: Members = {};
 
 /** @param timeout microseconds; 0 or undefined: no bound @returns milliseconds */
-export function timeoutOf(timeout: unknown): number | null {
-  if (timeout === undefined || timeout === 0) return null;
+export function timeoutOf(timeout: unknown): number {
+  if (timeout === undefined || timeout === 0) return Infinity;
   if (Number.isSafeInteger(timeout) && (timeout as number) > 0) return (timeout as number) / 1_000;
   throw refusal(`the parameter "timeout" is ${shownValue(timeout)}, expected microseconds`);
 }

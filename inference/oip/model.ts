@@ -1,3 +1,4 @@
+import type { Priority } from '../admission/priority.ts';
 import type { Datatype, TensorData } from './datatypes.ts';
 import type { ModelStatistics } from './statistics.ts';
 
@@ -29,11 +30,16 @@ export interface TensorModel {
   /**
    * @param inputs   one per `inputs`, in that order, of their datatypes and shapes
    * @param outputs  positions in `outputs`
-   * @param timeoutMs  how long it may wait for its turn; null: as long as it takes
+   * @param deadlineMs  by when it must be answered, of `performance.now()`; Infinity: no bound
    * @returns one tensor per asked output
-   * @throws SerinError OVERLOADED when there is no room or the wait was too long, INFERENCE_FAILED
+   * @throws SerinError OVERLOADED when there is no room or the deadline cannot be met, INFERENCE_FAILED
    */
-  infer(inputs: readonly Tensor[], outputs: readonly number[], timeoutMs: number | null): Promise<readonly Tensor[]>;
+  infer(
+    inputs: readonly Tensor[],
+    outputs: readonly number[],
+    deadlineMs: number,
+    priority: Priority,
+  ): Promise<readonly Tensor[]>;
 }
 
 export interface ModelIndexEntry {

@@ -4,6 +4,9 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
 import { learnMethods } from '../../platform/allowed-methods.ts';
+import { sayWhenToRetry } from '../../platform/http-server.ts';
+import type { Door } from '../admission/admission.ts';
+import { doorHook, writeProtocolRefusal } from '../admission/door-hook.ts';
 import { decodeBody, encodeBody, encodingFor } from './content-encoding.ts';
 import {
   checkLoadParameters,
@@ -23,6 +26,8 @@ import type { ModelStatisticsReport } from './statistics.ts';
 
 export interface OipDeps {
   readonly repository: ModelRepository;
+  /** Of requests with tensors. */
+  readonly door: Door;
   readonly isReady: () => boolean;
   readonly serverVersion: string;
   /** Statistics of all processes behind the port. */
@@ -38,7 +43,7 @@ interface ModelRoute {
 }
 
 export async function registerOipRoutes(app: FastifyInstance, deps: OipDeps): Promise<void> {
-  installDirectInfer(app, deps.repository);
+  installDirectInfer(app, deps);
   await app.register((oip, _options, done) => {
     oip.removeAllContentTypeParsers();
     // whatever its content type says, or does not say: the real clients send none
@@ -74,7 +79,9 @@ function registerServerRoutes(oip: FastifyInstance, { repository, isReady, serve
   }
 }
 
-function registerModelRoutes(oip: FastifyInstance, { repository }: OipDeps): void {
+function registerModelRoutes(oip: FastifyInstance, deps: OipDeps): void {
+  const { repository, door } = deps;
+  const onRequest = doorHook(door, writeProtocolRefusal);
   for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
     oip.get<ModelRoute>(path, ({ params }) => modelMetadata(repository.get(params.model, params.version)));
     oip.get<ModelRoute>(`${path}/config`, ({ params }) => configuration(repository.get(params.model, params.version)));
@@ -82,9 +89,9 @@ function registerModelRoutes(oip: FastifyInstance, { repository }: OipDeps): voi
       name: repository.get(params.model, params.version).name,
       ready: true,
     }));
-    oip.post<ModelRoute>(`${path}/infer`, { bodyLimit: MESSAGE_LIMIT_BYTES }, async (request, reply) => {
+    oip.post<ModelRoute>(`${path}/infer`, { bodyLimit: MESSAGE_LIMIT_BYTES, onRequest }, async (request, reply) => {
       const { model, version } = request.params;
-      const { body, headerLength } = await callInfer(repository, model, version, request.raw, bodyOf(request));
+      const { body, headerLength } = await callInfer(deps, model, version, request.raw, request, bodyOf(request));
       if (headerLength === null) void reply.type(JSON_TYPE);
       else void reply.type(BINARY_TYPE).header(HEADER_LENGTH, headerLength);
       const encoding = encodingFor(request.headers['accept-encoding'], body);
@@ -138,8 +145,8 @@ function optionalObject(body: Buffer): Readonly<Record<string, unknown>> {
 }
 
 function sendError(reply: FastifyReply, error: unknown): FastifyReply {
-  const { status, retryAfterSeconds, body, unexpected } = errorAnswer(error);
+  const { status, retryAfterMs, body, unexpected } = errorAnswer(error);
   if (unexpected) reply.log.error({ err: error }, 'inference failed');
-  if (retryAfterSeconds !== null) void reply.header('retry-after', retryAfterSeconds);
+  if (retryAfterMs !== null) sayWhenToRetry(reply, retryAfterMs);
   return reply.code(status).type(JSON_TYPE).send(body);
 }

@@ -1,39 +1,22 @@
 import { SerinError } from '../../domain/errors.ts';
+import type { QueuedWork } from '../batching/micro-batcher.ts';
 import { joinBatch, partOfBatch, type TensorSession } from '../model/tensor-session.ts';
 import type { Tensor } from './model.ts';
 import type { ModelStatistics } from './statistics.ts';
 
 /** A request for one model, waiting for its batch. */
-export interface TensorWork {
-  readonly rows: number;
+export interface TensorWork extends QueuedWork {
   readonly session: TensorSession;
   readonly statistics: ModelStatistics;
   readonly inputs: readonly Tensor[];
   readonly outputs: readonly number[];
   readonly submittedMs: number;
-  /** By the same clock; Infinity: none. */
-  readonly deadlineMs: number;
   resolve(tensors: readonly Tensor[]): void;
-  reject(error: unknown): void;
 }
 
 /** Requests for one model and of one shape are computed together; one that fails fails alone. */
 export async function runTensorBatch(works: readonly TensorWork[]): Promise<void> {
-  for (const together of groupsOf(refuseLate(works))) await runTogether(together);
-}
-
-function refuseLate(works: readonly TensorWork[]): readonly TensorWork[] {
-  const nowMs = performance.now();
-  if (works.every(({ deadlineMs }) => nowMs <= deadlineMs)) return works;
-  return works.filter((work) => {
-    if (nowMs <= work.deadlineMs) return true;
-    const waitedMs = nowMs - work.submittedMs;
-    work.statistics.failed(waitedMs);
-    work.reject(
-      new SerinError('OVERLOADED', `it waited ${waitedMs.toFixed(1)} ms for its turn, longer than its timeout allows`),
-    );
-    return false;
-  });
+  for (const together of groupsOf(works)) await runTogether(together);
 }
 
 async function runTogether(works: readonly TensorWork[]): Promise<void> {

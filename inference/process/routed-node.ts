@@ -1,16 +1,26 @@
 import { connectDatabase } from '../../db/database.ts';
 import { listPredictions } from '../../db/predictions.ts';
+import { readRedactionKeys } from '../../db/redaction.ts';
+import { findPrincipal } from '../../db/tokens.ts';
 import { SerinError } from '../../domain/errors.ts';
 import type { Config } from '../../platform/config.ts';
 import { openBlobStore } from '../../platform/file-blob-store.ts';
 import type { Logger } from '../../platform/logger.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { createRecorder } from '../accounting/recorder.ts';
+import { Redactor } from '../accounting/redaction.ts';
+import { Admission, clientRateOf } from '../admission/admission.ts';
+import { createAdmissionMetrics } from '../admission/admission-metrics.ts';
+import { CostBook } from '../admission/cost-book.ts';
 import { MicroBatcher } from '../batching/micro-batcher.ts';
 import { createInferenceApp } from '../http/inference-app.ts';
 import { registerModelRoutes } from '../http/model-routes.ts';
 import { registerPredictRoute } from '../http/predict-route.ts';
+import { createTesterAccess } from '../http/tester-access.ts';
 import { createInferenceMetrics, type InferenceMetrics } from '../metrics.ts';
+import { createLoadMetrics } from '../model/load-metrics.ts';
+import { budgetBytes } from '../model/memory-budget.ts';
+import { ModelLoader } from '../model/model-loader.ts';
 import { createVersionSource, type VersionSourceDeps } from '../model/version-loader.ts';
 import type { ServedVersion } from '../model/served-version.ts';
 import { type OipDeps, registerOipRoutes } from '../oip/routes.ts';
@@ -21,15 +31,16 @@ import type { Accounting } from '../scoring/answer.ts';
 import { Circuit, Circuits } from '../scoring/circuit.ts';
 import { createFeatureBatchReader, type OnlineReader, STORE_CIRCUIT } from '../scoring/feature-batch.ts';
 import { Predictor, type Work } from '../scoring/predictor.ts';
-import { VERSION_CIRCUIT, VersionScorer } from '../scoring/score-version.ts';
 import { createScoringMetrics } from '../scoring/scoring-metrics.ts';
+import { VERSION_CIRCUIT, VersionScorer } from '../scoring/score-version.ts';
 import { SHADOW_LIMITS, ShadowRunner } from '../scoring/shadow-runner.ts';
 import { processGroup } from './process-group.ts';
 import { routedRepository } from './routed-repository.ts';
 import { SERVER_VERSION, type ServingNode } from './serving-node.ts';
 
 export interface RoutedNodeOptions {
-  readonly config: Pick<Config, 'databaseUrl' | 'blobUrl' | 'nodeId' | 'inferenceHost' | 'inferencePort'>;
+  readonly config: Pick<Config, 'databaseUrl' | 'blobUrl' | 'nodeId' | 'inferenceHost' | 'inferencePort'> &
+    Partial<Config>;
   readonly logger: Logger;
   readonly inputOf: VersionSourceDeps['inputOf'];
   readonly store: OnlineReader;
@@ -58,22 +69,29 @@ export async function startRoutedNode({
   pool.on('connect', (client) => client.on('error', () => undefined));
   const registry = createMetrics({ service: 'inference', node: config.nodeId });
   const metrics: InferenceMetrics = createInferenceMetrics(registry, {
-    queuedRows: () => batcher.queuedRows,
     logBufferRows: () => recorder.logBufferRows(),
     nowMs: () => performance.now(),
+    versions: () => [...table.entries.values()].flatMap(({ loaded }) => loaded),
   });
+  const redactor = new Redactor(async () => (await readRedactionKeys(db, config.redactionKey ?? ''))[0]!);
   const recorder = createRecorder({
     db,
     nodeId: config.nodeId,
     startedAt,
     nowMicros,
+    redactor,
+    onLogWritten: metrics.logWritten,
     onDrop: (what, rows) => (what === 'log' ? metrics.logDropped(rows) : metrics.tallyDropped(rows)),
     onFailure: (error) => logger.warn({ err: error }, 'tallies and predictions are kept until PostgreSQL takes them'),
   });
-
+  const loading = createLoadMetrics(registry, () => table.held());
+  const loader = new ModelLoader({ onLoad: (seconds, report) => loading.loaded(seconds, report) });
+  const blobs = openBlobStore(config.blobUrl, { digestOf: (path) => loader.digestOf(path) });
   const table = new RouteTable({
-    source: wrapSource(createVersionSource({ db, blobs: openBlobStore(config.blobUrl), inputOf })),
+    source: redactor.guard(wrapSource(createVersionSource({ db, blobs, loader, inputOf }))),
     unloadAfterMs: UNLOAD_AFTER_MS,
+    memoryBytes: budgetBytes(config.inferenceModelMemoryMib ?? 0),
+    onUnload: (reason) => loading.unloaded(reason),
     onUnloadFailure: (error) => logger.warn({ err: error }, 'a version was not unloaded'),
   });
   const watcher = new RouteWatcher({
@@ -100,15 +118,16 @@ export async function startRoutedNode({
   const queuedRows = (): number => batcher.queuedRows;
   const shadows = new ShadowRunner({ accounting, scorer, queuedRows, limits: SHADOW_LIMITS, nowMs });
   const predictor = new Predictor({ entryOf: (model) => table.find(model), features, scorer, accounting, shadows });
-  const batcher = new MicroBatcher<Work>((batch) => predictor.run(batch), LIMITS);
-  const submit = (work: Work): void => {
-    try {
-      batcher.submit(work);
-    } catch (error) {
-      metrics.refused();
-      throw error;
-    }
-  };
+  const batcher = new MicroBatcher<Work>({
+    run: (batch) => predictor.run(batch),
+    limits: LIMITS,
+    onRefused: (_work, { reason }) => refused(reason),
+  });
+  const costs = { predict: new CostBook(), infer: new CostBook() };
+  const refused = createAdmissionMetrics(registry, () => ({ batcher, costs }));
+  const submit = (work: Work): void => batcher.submit(work);
+  const admission = new Admission({ batcher, clientRate: clientRateOf(config), onRefused: refused });
+  const deadlineMsOf = (model: string): number | null => table.find(model)?.contract.deadlineMs ?? null;
 
   /** Refuses with the reason where a model should be served and is not yet. */
   function entryOf(model: string): RouteEntry | undefined {
@@ -135,7 +154,17 @@ export async function startRoutedNode({
       },
     }),
   });
-  registerPredictRoute(app, { entryOf, submit, nowMicros });
+  const testers = createTesterAccess({ findPrincipal: (token) => findPrincipal(db, token), nowMs });
+  registerPredictRoute(app, {
+    entryOf,
+    door: admission.doorFor({ costs: costs.predict, deadlineMsOf }),
+    costs: costs.predict,
+    submit,
+    nowMicros,
+    store,
+    testers,
+    written: metrics.written,
+  });
   registerModelRoutes(app, {
     entries: () => table.entries,
     failures: () => table.failures,
@@ -146,6 +175,8 @@ export async function startRoutedNode({
     entryOf,
     entries: () => table.entries,
     failures: () => table.failures,
+    byNumber: (model, version) => table.byNumber(model, version),
+    costs: costs.infer,
     submit,
   });
   const group = processGroup({
@@ -154,6 +185,7 @@ export async function startRoutedNode({
   });
   const oip: OipDeps = {
     repository,
+    door: admission.doorFor({ costs: costs.infer, deadlineMsOf }),
     isReady,
     serverVersion: SERVER_VERSION,
     statistics: () => group.statistics(),
@@ -178,6 +210,7 @@ export async function startRoutedNode({
       await watcher.close();
       await recorder.close();
       await table.close();
+      await loader.close();
       await database.close();
     },
   };
@@ -186,9 +219,9 @@ export async function startRoutedNode({
 function both(first: Pick<Accounting, 'answered' | 'shadowScored'>, second: Accounting): Accounting {
   return {
     ...second,
-    answered(entry, answers, latencyMs) {
-      first.answered(entry, answers, latencyMs);
-      second.answered(entry, answers, latencyMs);
+    answered(entry, answers, latencyMs, trace) {
+      first.answered(entry, answers, latencyMs, trace);
+      second.answered(entry, answers, latencyMs, trace);
     },
     shadowScored(entry, scores) {
       first.shadowScored(entry, scores);

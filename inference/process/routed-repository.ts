@@ -1,4 +1,6 @@
 import { SerinError } from '../../domain/errors.ts';
+import type { CostBook } from '../admission/cost-book.ts';
+import type { CostModel } from '../admission/cost-model.ts';
 import type { ServedVersion } from '../model/served-version.ts';
 import type { ModelIndexEntry, ModelRepository, Tensor, TensorModel } from '../oip/model.ts';
 import { ModelStatistics } from '../oip/statistics.ts';
@@ -10,11 +12,22 @@ export interface RoutedRepositoryDeps {
   readonly entryOf: (model: string) => RouteEntry | undefined;
   readonly entries: () => ReadonlyMap<string, RouteEntry>;
   readonly failures: () => readonly { readonly model: string; readonly reason: string }[];
+  /** A version that no route names, where there is memory for such. @throws SerinError while it is being loaded, and where it cannot be */
+  readonly byNumber: (model: string, version: number) => ServedVersion | undefined;
+  /** What batches of each model's tensors cost. */
+  readonly costs: CostBook;
   readonly submit: (work: TensorWork) => void;
 }
 
 /** The models of the routing table for clients that bring their own tensors: the champion, or any loaded version by number. */
-export function routedRepository({ entryOf, entries, failures, submit }: RoutedRepositoryDeps): ModelRepository {
+export function routedRepository({
+  entryOf,
+  entries,
+  failures,
+  byNumber,
+  costs,
+  submit,
+}: RoutedRepositoryDeps): ModelRepository {
   const statistics = new WeakMap<ServedVersion, ModelStatistics>();
   const statisticsOf = (served: ServedVersion): ModelStatistics => {
     let known = statistics.get(served);
@@ -22,7 +35,9 @@ export function routedRepository({ entryOf, entries, failures, submit }: RoutedR
     return known;
   };
   const modelOf = (entry: RouteEntry, served: ServedVersion): TensorModel =>
-    tensorModel(entry, served, statisticsOf(served), submit);
+    tensorModel(entry, served, statisticsOf(served), costs.of(entry.route.model), submit);
+  const unrouted = (name: string, version: string): ServedVersion | undefined =>
+    /^\d{1,9}$/.test(version) ? byNumber(name, Number(version)) : undefined;
   const refuse = (): Promise<never> =>
     Promise.reject(
       new SerinError(
@@ -35,7 +50,9 @@ export function routedRepository({ entryOf, entries, failures, submit }: RoutedR
       const entry = entryOf(name);
       if (!entry) throw new SerinError('MODEL_NOT_FOUND', `unknown model '${name}'`);
       const served =
-        version === undefined ? entry.champion : entry.loaded.find((each) => String(each.version) === version);
+        version === undefined
+          ? entry.champion
+          : (entry.loaded.find((each) => String(each.version) === version) ?? unrouted(name, version));
       if (served) return modelOf(entry, served);
       throw new SerinError(
         'VERSION_NOT_FOUND',
@@ -65,6 +82,7 @@ function tensorModel(
   { route, loaded }: RouteEntry,
   served: ServedVersion,
   statistics: ModelStatistics,
+  cost: CostModel,
   submit: (work: TensorWork) => void,
 ): TensorModel {
   // what a rule computes in doubles would not survive a float32
@@ -79,13 +97,23 @@ function tensorModel(
     outputs: [{ name: 'score', datatype: 'FP32', shape: [-1, 1] }],
     batched: true,
     statistics,
-    async infer([features], outputs) {
+    async infer([features], outputs, deadlineMs, priority) {
       const { shape, data } = features!;
       const rows = shape[0]!;
       const startedMs = performance.now();
       try {
         const scores = await new Promise<Float64Array>((resolve, reject) => {
-          submit({ kind: 'tensor', rows, served, features: Float64Array.from(data as Float32Array), resolve, reject });
+          submit({
+            kind: 'tensor',
+            rows,
+            served,
+            features: Float64Array.from(data as Float32Array),
+            deadlineMs,
+            priority,
+            cost,
+            resolve,
+            reject,
+          });
         });
         const ms = performance.now() - startedMs;
         statistics.answered(rows, ms, 0);

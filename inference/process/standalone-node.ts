@@ -1,10 +1,14 @@
 import { timingSafeEqual } from 'node:crypto';
-import { Gauge } from 'prom-client';
 import { SerinError } from '../../domain/errors.ts';
 import type { Config } from '../../platform/config.ts';
 import type { Logger } from '../../platform/logger.ts';
 import { createMetrics } from '../../platform/metrics.ts';
+import { Admission, clientRateOf } from '../admission/admission.ts';
+import { createAdmissionMetrics } from '../admission/admission-metrics.ts';
 import { createInferenceApp } from '../http/inference-app.ts';
+import { createLoadMetrics } from '../model/load-metrics.ts';
+import { budgetBytes } from '../model/memory-budget.ts';
+import { ModelLoader } from '../model/model-loader.ts';
 import { FileRepository, type ModelFile } from '../oip/file-repository.ts';
 import { type OipDeps, registerOipRoutes } from '../oip/routes.ts';
 import { type ModelAction, processGroup } from './process-group.ts';
@@ -15,20 +19,29 @@ const LIMITS = { maxBatchRows: 512, maxQueueRows: 16_384 } as const;
 /** Serves plain ONNX files over the Open Inference Protocol: no database, no features, no control plane. */
 export async function startStandaloneNode(
   files: readonly ModelFile[],
-  config: Pick<Config, 'nodeId'>,
+  config: Pick<Config, 'nodeId'> & Partial<Config>,
   logger: Logger,
   operatorToken: string | null = null,
 ): Promise<ServingNode> {
+  const deadlineMs = config.inferenceDeadlineMs || null;
   const registry = createMetrics({ service: 'inference', node: config.nodeId });
-  const repository = new FileRepository(files, LIMITS);
-  for (const { name } of files) await repository.load(name);
-  new Gauge({
-    name: 'serin_inference_queued_rows',
-    help: 'Rows waiting for a batch.',
-    registers: [registry],
-    collect() {
-      this.set(repository.queuedRows);
-    },
+  const refused = createAdmissionMetrics(registry, () => ({
+    batcher: repository.batcher,
+    costs: { infer: repository.costs },
+  }));
+  const loading = createLoadMetrics(registry, () => repository.held());
+  const loader = new ModelLoader({ onLoad: (seconds, report) => loading.loaded(seconds, report) });
+  const repository = new FileRepository(files, LIMITS, {
+    loader,
+    memoryBytes: budgetBytes(config.inferenceModelMemoryMib ?? 0),
+    onUnload: (reason) => loading.unloaded(reason),
+    onRefused: refused,
+  });
+  await repository.loadAll();
+  const admission = new Admission({
+    batcher: repository.batcher,
+    clientRate: clientRateOf(config),
+    onRefused: refused,
   });
   const isReady = (): boolean => repository.models().length > 0;
   const app = createInferenceApp({
@@ -40,7 +53,7 @@ export async function startStandaloneNode(
     }),
   });
   app.get('/v1/models', () => ({
-    models: repository.models().map(({ name, versions }) => ({ model: name, versions })),
+    models: repository.describe(),
   }));
   const group = processGroup({
     statistics: () => repository.models().map(({ name, version, statistics }) => statistics.report(name, version)),
@@ -48,6 +61,7 @@ export async function startStandaloneNode(
   });
   const oip: OipDeps = {
     repository,
+    door: admission.doorFor({ costs: repository.costs, deadlineMsOf: () => deadlineMs }),
     isReady,
     serverVersion: SERVER_VERSION,
     statistics: () => group.statistics(),
@@ -66,6 +80,7 @@ export async function startStandaloneNode(
       await app.close();
       group.close();
       await repository.close();
+      await loader.close();
     },
   };
 }

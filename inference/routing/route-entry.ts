@@ -17,6 +17,8 @@ export interface ServingContract {
   readonly latencyBudgetMsP99: number;
   /** Share of champion answers that are logged. */
   readonly logSampleRate: number;
+  /** Milliseconds from its arrival within which a request is answered or refused; absent: only a full queue refuses. */
+  readonly deadlineMs?: number;
   /** The model whose champion answers when no version of this one does; absent: the rule does. */
   readonly fallback?: string;
 }

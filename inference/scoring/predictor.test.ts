@@ -15,6 +15,7 @@ import {
   aVersion,
   aVersionScorer,
   readerOf,
+  unhurried,
 } from './serving-fixture.ts';
 import { SHADOW_LIMITS, ShadowRunner } from './shadow-runner.ts';
 
@@ -51,6 +52,7 @@ function aPredictor(
             model: 'delay',
             instances,
             arrivedMs: 0,
+            ...unhurried,
             resolve: (given) => resolve([...given]),
             reject,
           });
@@ -283,6 +285,7 @@ test('an unknown model rejects its own request only', async () => {
       model: 'other',
       instances: [anInstance('a')],
       arrivedMs: 0,
+      ...unhurried,
       resolve: () => undefined,
       reject,
     },
@@ -300,6 +303,7 @@ test('tensors are scored with the batch and fail alone', async () => {
     rows: 1,
     served: { scorer },
     features: Float64Array.of(x, 0, 0),
+    ...unhurried,
     resolve: (scores) => settle(name, [...scores]),
     reject: (error) => settle(name, (error as Error).message),
   });

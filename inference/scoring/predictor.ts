@@ -1,5 +1,6 @@
 import { SerinError } from '../../domain/errors.ts';
 import type { QueuedWork } from '../batching/micro-batcher.ts';
+import type { TraceContext } from '../../platform/trace-context.ts';
 import type { ServedVersion } from '../model/served-version.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
 import type { Accounting, Answer, Instance } from './answer.ts';
@@ -19,6 +20,8 @@ export interface PredictWork extends QueuedWork {
   readonly instances: readonly Instance[];
   /** `performance.now()` when the request arrived. */
   readonly arrivedMs: number;
+  /** That the request belongs to; absent: none. */
+  readonly trace?: TraceContext | undefined;
   resolve(answers: readonly Answer[]): void;
 }
 
@@ -108,6 +111,7 @@ export class Predictor {
 
   async #predict(asked: readonly Asked[]): Promise<void> {
     const startMs = performance.now();
+    for (const { work, entry } of asked) this.#deps.accounting.queued(entry, (startMs - work.arrivedMs) / 1e3);
     const rows = asked.flatMap((each) => each.rows);
     const shadowed = this.#deps.shadows.choose(asked.map(({ entry, work }) => ({ entry, instances: work.instances })));
     const batch: Batch = { asked, shadowed, shadowFeatures: new Map(), featuresMs: 0 };
@@ -165,7 +169,9 @@ export class Predictor {
   }
 
   async #scoreGroup({ served, rows }: Group, matrix: FeatureMatrix): Promise<void> {
+    const startMs = performance.now();
     const { scores, failures } = await this.#deps.scorer.score(served, matrix, rows.length);
+    this.#deps.accounting.computed(served, (performance.now() - startMs) / 1e3);
     const width = served.scorer.featureCount;
     const knownSeq = matrix.knownSeq === null ? null : Object.fromEntries(matrix.knownSeq);
     for (let i = 0; i < rows.length; i++) {
@@ -222,7 +228,7 @@ export class Predictor {
         continue;
       }
       work.resolve(answers);
-      this.#deps.accounting.answered(entry, answers, performance.now() - work.arrivedMs);
+      this.#deps.accounting.answered(entry, answers, performance.now() - work.arrivedMs, work.trace);
     }
     if (batch.shadowed.length === 0) return;
     batch.shadowed = batch.shadowed.filter((job) => {

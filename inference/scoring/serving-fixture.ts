@@ -3,6 +3,8 @@ import type { Route } from '../../db/routes.ts';
 import { SerinError } from '../../domain/errors.ts';
 import { NO_PERSONAL_DATA } from '../../domain/project/personal-data.ts';
 import { FEATURE_STATUSES } from '../../features/kernel/view-state.ts';
+import { CostModel } from '../admission/cost-model.ts';
+import { NORMAL } from '../admission/priority.ts';
 import type { Scorer } from '../model/scorer.ts';
 import type { ServedVersion } from '../model/served-version.ts';
 import { buildEntry, type RouteEntry } from '../routing/route-entry.ts';
@@ -184,6 +186,9 @@ export function anEntry(versions: {
   });
 }
 
+/** Work of ordinary urgency, on a model of which nothing is known yet. */
+export const unhurried = { priority: NORMAL, deadlineMs: Infinity, cost: new CostModel() };
+
 export function anInstance(id: string, request: { x?: number; y?: number; key?: string } = {}): Instance {
   const fields = { x: 0, y: 0, key: 'none', ...request };
   return { predictionId: id, unit: id, asOf: 1_000_000, fields, request: fields };
@@ -199,6 +204,8 @@ export function aLedger() {
     shadowScored: (_entry, scores) => void shadows.push(...scores),
     shadowDropped: (_entry, rows) => void (ledger.dropped += rows),
     batchDone: (rows) => void ledger.batches.push(rows),
+    queued: () => undefined,
+    computed: () => undefined,
   };
   return { ledger, accounting };
 }

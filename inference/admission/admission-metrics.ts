@@ -1,0 +1,78 @@
+import { Counter, Gauge, type Registry } from 'prom-client';
+import type { MicroBatcher, QueuedWork } from '../batching/micro-batcher.ts';
+import type { CostBook } from './cost-book.ts';
+import { NORMAL, PRIORITIES, type Priority } from './priority.ts';
+import { REFUSAL_REASONS, type RefusalReason } from './refusal.ts';
+
+export interface AdmissionMetricSources {
+  readonly batcher: Pick<MicroBatcher<QueuedWork>, 'queuedRowsOf' | 'estimatedWaitMs' | 'busyMs'>;
+  /** By what is asked: `predict`, `infer`. */
+  readonly costs: Readonly<Record<string, CostBook>>;
+}
+
+/** What an autoscaler looks at, and why requests were turned away. @param sources asked when metrics are read @returns counts a refusal */
+export function createAdmissionMetrics(
+  registry: Registry,
+  sources: () => AdmissionMetricSources,
+): (reason: RefusalReason) => void {
+  const registers = [registry];
+  const refusals = new Counter({
+    name: 'serin_inference_refused_total',
+    help: 'Requests refused: their deadline could not be met, the queue was full, their place went to more urgent work, or their client was over its rate.',
+    labelNames: ['reason'],
+    registers,
+  });
+  const byReason = new Map(REFUSAL_REASONS.map((reason) => [reason, refusals.labels(reason)]));
+  for (const counter of byReason.values()) counter.inc(0);
+  new Gauge({
+    name: 'serin_inference_queued_rows',
+    help: 'Rows waiting for a batch.',
+    labelNames: ['priority'],
+    registers,
+    collect() {
+      PRIORITIES.forEach((priority, at) => this.set({ priority }, sources().batcher.queuedRowsOf(at as Priority)));
+    },
+  });
+  new Gauge({
+    name: 'serin_inference_estimated_wait_seconds',
+    help: 'How long a request of normal priority would wait for its batch now.',
+    aggregator: 'max',
+    registers,
+    collect() {
+      this.set(sources().batcher.estimatedWaitMs(NORMAL, undefined, performance.now()) / 1_000);
+    },
+  });
+  new Counter({
+    name: 'serin_inference_busy_seconds_total',
+    help: 'Time in which a batch ran; its rate is the share of the time that the batcher is busy.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(sources().batcher.busyMs / 1_000);
+    },
+  });
+  const part = (
+    name: string,
+    help: string,
+    secondsOf: (cost: { fixedMs: number; perRowMs: number }) => number,
+  ): void => {
+    new Gauge({
+      name,
+      help,
+      labelNames: ['model', 'call'],
+      aggregator: 'max',
+      registers,
+      collect() {
+        for (const [call, book] of Object.entries(sources().costs))
+          for (const [model, cost] of book.entries()) this.set({ model, call }, secondsOf(cost));
+      },
+    });
+  };
+  part('serin_inference_batch_fixed_seconds', 'Fitted cost of a batch, however small.', ({ fixedMs }) => fixedMs / 1e3);
+  part(
+    'serin_inference_batch_row_seconds',
+    'Fitted cost of one more row of a batch.',
+    ({ perRowMs }) => perRowMs / 1e3,
+  );
+  return (reason) => byReason.get(reason)!.inc();
+}

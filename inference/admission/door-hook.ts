@@ -1,0 +1,66 @@
+/** Admission as a hook of the HTTP routes that compute something: it runs before the body of a request is read. */
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
+import { ERRORS } from '../../domain/errors.ts';
+import { PROBLEM_TYPE, sayWhenToRetry } from '../../platform/http-server.ts';
+import type { Door, Ticket } from './admission.ts';
+import { NORMAL } from './priority.ts';
+import { codeOfRefusal, protocolRefusal, type Refusal, statusOfRefusal } from './refusal.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest extends Ticket {}
+}
+
+/** Writes a refusal in the form of the protocol at hand. */
+export type RefusalWriter = (refusal: Refusal, request: FastifyRequest, reply: FastifyReply) => string;
+
+/** Gives every request of the server room for its ticket. */
+export function decorateTickets(app: FastifyInstance): void {
+  app.decorateRequest('arrivedMs', 0);
+  app.decorateRequest('deadlineMs', Infinity);
+  app.decorateRequest('priority', NORMAL);
+}
+
+/** For routes whose path names the model. */
+export function doorHook(door: Door, write: RefusalWriter): onRequestHookHandler {
+  return (request, reply, done) => {
+    let refusal: Refusal | null;
+    try {
+      const { model } = request.params as { model: string };
+      refusal = door.admit(request, request.raw, model, performance.now());
+    } catch (error) {
+      done(error as Error);
+      return;
+    }
+    if (refusal === null) {
+      done();
+      return;
+    }
+    sayWhenToRetry(reply, refusal.retryAfterMs);
+    void reply.code(statusOfRefusal(refusal)).send(write(refusal, request, reply));
+  };
+}
+
+/** As the Open Inference Protocol has it. */
+export const writeProtocolRefusal: RefusalWriter = (refusal, _request, reply) => {
+  void reply.type('application/json; charset=utf-8');
+  return protocolRefusal(refusal);
+};
+
+/** As problem+json, like every other error of the product routes. */
+export const writeProblemRefusal: RefusalWriter = (refusal, request, reply) => {
+  void reply.type(PROBLEM_TYPE);
+  const code = codeOfRefusal(refusal);
+  const { title, status } = ERRORS[code];
+  const { reason, detail, retryAfterMs } = refusal;
+  const instance = request.url.split('?', 1)[0];
+  return JSON.stringify({
+    reason,
+    retryAfterMs,
+    type: `urn:serin:error:${code}`,
+    title,
+    status,
+    code,
+    detail,
+    instance,
+  });
+};

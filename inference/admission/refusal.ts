@@ -1,0 +1,35 @@
+import { type ErrorCode, ERRORS, SerinError } from '../../domain/errors.ts';
+
+export const REFUSAL_REASONS = ['deadline', 'queue', 'priority', 'client'] as const;
+
+/**
+ * `deadline`: it would not be answered in time. `queue`: there is no room. `priority`: its room went to more urgent work.
+ * `client`: the client is over its rate.
+ */
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
+
+/** Why a request is not computed. Made by the thousand a second when it counts, so it is no error, which would look up the stack. */
+export interface Refusal {
+  readonly reason: RefusalReason;
+  readonly detail: string;
+  /** After which to try again. */
+  readonly retryAfterMs: number;
+}
+
+export function codeOfRefusal({ reason }: Refusal): ErrorCode {
+  return reason === 'client' ? 'RATE_LIMITED' : 'OVERLOADED';
+}
+
+export function statusOfRefusal(refusal: Refusal): number {
+  return ERRORS[codeOfRefusal(refusal)].status;
+}
+
+/** The body of a refusal in the form of the Open Inference Protocol. */
+export function protocolRefusal({ detail }: Refusal): string {
+  return `{"error":${JSON.stringify(detail)}}`;
+}
+
+export function errorOfRefusal(refusal: Refusal): SerinError {
+  const { reason, detail, retryAfterMs } = refusal;
+  return new SerinError(codeOfRefusal(refusal), detail, { fields: { reason, retryAfterMs } });
+}
