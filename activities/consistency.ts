@@ -6,6 +6,7 @@ import { getProjectVersion } from '../db/projects.ts';
 import { getModel, getVersion } from '../db/registry.ts';
 import { lastBuilds, type ViewBuild } from '../db/view-progress.ts';
 import { SerinError } from '../domain/errors.ts';
+import { personalDataOf } from '../domain/project/personal-data.ts';
 import { type ModelSpec, type ProjectSpec, versioned } from '../domain/project/spec.ts';
 import type { Micros } from '../domain/time.ts';
 import { findSkew, type ServedVector, type SkewedValue, type ViewLog } from '../features/offline/consistency.ts';
@@ -121,9 +122,12 @@ export function createConsistencyCheck({ db, blobs, config, now }: Dependencies)
     const viewIds = [...new Set(set.views.map(({ view }) => view))];
     const { logs, builds } = await logsOf(spec, viewIds);
     const served = rows.flatMap((row) => servedVector(row, viewIds, builds));
-    const skewed = await withDuckDb(config, (duckdb) =>
+    const found = await withDuckDb(config, (duckdb) =>
       findSkew({ spec, featureSet: manifest.featureSet, served, logs, blobs, duckdb }),
     );
+    // personal features are not logged: that they are missing says nothing
+    const personal = new Set(personalDataOf(spec, manifest.featureSet).features);
+    const skewed = found.filter(({ feature }) => !personal.has(feature));
     return { checkable, checked: served.length, skewed };
   }
 

@@ -16,7 +16,8 @@ export interface Dependencies {
   readonly pool: Pool;
   readonly blobs: BlobStore;
   readonly onlineStore: OnlineStore;
-  readonly config: Pick<Config, 'workDir' | 'duckdbMemory' | 'duckdbThreads'> & Partial<Pick<Config, 'datasetThreads'>>;
+  readonly config: Pick<Config, 'workDir' | 'duckdbMemory' | 'duckdbThreads'> &
+    Partial<Pick<Config, 'datasetThreads' | 'redactionKey'>>;
   readonly logger: Logger;
   readonly now: () => Micros;
 }

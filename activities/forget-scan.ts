@@ -8,6 +8,7 @@ import {
   listQuarantineFiles,
   withTimeTexts,
 } from '../db/forget-rows.ts';
+import { tokensOf } from '../db/redaction.ts';
 import { listLogFiles } from '../db/ingest.ts';
 import { listRetiredFiles } from '../db/log-compaction.ts';
 import { getDataset } from '../db/runs.ts';
@@ -63,10 +64,12 @@ export function createForgetScan({ db, onlineStore }: Pick<Dependencies, 'db' | 
 export function rolesOfModels({
   holders,
   values,
-}: Pick<Forgetting, 'holders' | 'values'>): { model: string; roles: KeyRoles }[] {
+  redactionKeys,
+}: Pick<Forgetting, 'holders' | 'values' | 'redactionKeys'>): { model: string; roles: KeyRoles }[] {
   const times = holders.entity.keys.map(({ type }) => type === 'ts');
+  const tokens = values.map((value) => tokensOf(redactionKeys, value));
   return [...holders.models].flatMap(([model, keys]) => {
-    const roles = { keys, values };
+    const roles = { keys, values, tokens };
     return times.includes(true)
       ? [roles, withTimeTexts(roles, times)].map((each) => ({ model, roles: each }))
       : [{ model, roles }];

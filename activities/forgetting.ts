@@ -23,6 +23,7 @@ import {
   replaceForgottenFile,
   replaceQuarantineFile,
 } from '../db/forget-rows.ts';
+import { readRedactionKeys } from '../db/redaction.ts';
 import { listLogFiles, takeSequence } from '../db/ingest.ts';
 import { listRetiredFiles } from '../db/log-compaction.ts';
 import { SerinError } from '../domain/errors.ts';
@@ -54,6 +55,8 @@ export interface Forgetting {
   /** Of the key, in the order of the entity's parts. */
   readonly values: KeyRoles['values'];
   readonly key: Uint8Array;
+  /** That logged predictions may have been redacted with. */
+  readonly redactionKeys: readonly string[];
 }
 
 interface ForgetInput {
@@ -219,7 +222,8 @@ export function createForgettingActivities(dependencies: Dependencies) {
     }
     const { keys } = holders.entity;
     const values = keys.map(({ name }) => key[name]!);
-    return { request, holders, project: versions[0]!, values, key: encodeKey(keys, values)! };
+    const redactionKeys = await readRedactionKeys(db, config.redactionKey ?? '');
+    return { request, holders, project: versions[0]!, values, key: encodeKey(keys, values)!, redactionKeys };
   }
 
   async function withFiles<T>({ signal }: Beating, run: (work: FileWork) => Promise<T>): Promise<T> {

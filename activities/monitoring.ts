@@ -8,6 +8,7 @@ import { getRoute } from '../db/routes.ts';
 import { getDataset } from '../db/runs.ts';
 import { SerinError } from '../domain/errors.ts';
 import type { ColumnStatistics } from '../domain/features/dataset-manifest.ts';
+import { personalDataOf } from '../domain/project/personal-data.ts';
 import type { ModelSpec, MonitorSpec } from '../domain/project/spec.ts';
 import type { ModelVersionManifest } from '../domain/registry/manifest.ts';
 import { brierScore } from '../domain/statistics/classification.ts';
@@ -168,7 +169,11 @@ export function createMonitoringActivities({ db, now }: Dependencies) {
     if (manifest.dataset === null) return nothing(0, PSI_EFFECT_FLOOR, 'answers of a trained version', monitor);
     const { statistics } = (await getDataset(db, manifest.dataset)).manifest;
     let worst: MonitorReport | undefined;
+    const { spec } = await getProjectVersion(db, manifest.project, manifest.projectDigest);
+    const personal = personalDataOf(spec, manifest.featureSet).features;
     for (const [index, column] of statistics.entries()) {
+      // not in the log
+      if (personal.includes(column.feature)) continue;
       const values = await readColumn(model, manifest.version, from, to, sql`features[${index + 1}::int]`);
       if (values.length < monitor.minRows) return nothing(values.length, PSI_EFFECT_FLOOR, 'logged answers', monitor);
       const report = shift(column.feature, baselineOf(column), currentOf(values, column), values.length);
@@ -186,7 +191,7 @@ export function createMonitoringActivities({ db, now }: Dependencies) {
   ): Promise<Float64Array> {
     const { rows } = await sql<{ value: number | null }>`
       select ${column} as value from prediction
-      where model = ${model} and version = ${version} and arm <> 'shadow' and error is null
+      where model = ${model} and version = ${version} and arm in ('champion', 'canary') and error is null
         and answered_at >= ${from} and answered_at < ${to}
       limit ${WINDOW_ROWS}`.execute(db);
     return Float64Array.from(rows, ({ value }) => value ?? Number.NaN);

@@ -14,6 +14,8 @@ import type { Redaction } from './schema.ts';
 export interface KeyRoles {
   readonly keys: readonly KeyNames[];
   readonly values: readonly (string | number | boolean)[];
+  /** Of each value, what may stand for it in logged predictions (`redaction.ts`). Absent: nothing but the value itself. */
+  readonly tokens?: readonly (readonly string[])[];
 }
 
 /**
@@ -98,18 +100,32 @@ export async function countPredictions(db: Db, model: string, roles: KeyRoles): 
 }
 
 /** JSON that has the key in one of its roles. An instant may be a number or a text. */
-function matchSql(json: RawBuilder<unknown>, { keys, values }: KeyRoles): RawBuilder<unknown> {
+function matchSql(json: RawBuilder<unknown>, { keys, values, tokens }: KeyRoles): RawBuilder<unknown> {
   if (keys.length === 0) return sql`false`;
+  const holds = (members: object): RawBuilder<unknown> => sql`${json} @> ${JSON.stringify(members)}::jsonb`;
   const forms = keys.map((names) => {
-    const plain = Object.fromEntries(names.map((name, i) => [name, values[i]!]));
-    return sql`${json} @> ${JSON.stringify(plain)}::jsonb`;
+    const plain = holds(Object.fromEntries(names.map((name, i) => [name, values[i]!])));
+    if (tokens === undefined) return plain;
+    // some parts of a key may be personal and others not
+    const parts = names.map((name, i) =>
+      sql.join(
+        [values[i]!, ...tokens[i]!].map((form) => holds({ [name]: form })),
+        sql` or `,
+      ),
+    );
+    return parts.length === 0
+      ? plain
+      : sql`(${sql.join(
+          parts.map((part) => sql`(${part})`),
+          sql` and `,
+        )})`;
   });
   return sql`(${sql.join(forms, sql` or `)})`;
 }
 
 /** The same key with its instants as texts, as requests may carry them. @param times which of the values are instants */
-export function withTimeTexts({ keys, values }: KeyRoles, times: readonly boolean[]): KeyRoles {
-  return { keys, values: values.map((value, i) => (times[i]! ? formatTime(value as number) : value)) };
+export function withTimeTexts({ keys, values, ...rest }: KeyRoles, times: readonly boolean[]): KeyRoles {
+  return { ...rest, keys, values: values.map((value, i) => (times[i]! ? formatTime(value as number) : value)) };
 }
 
 async function count(db: Db, from: RawBuilder<unknown>): Promise<number> {

@@ -25,7 +25,7 @@ export interface LiveScores {
   readonly weight: Float64Array;
 }
 
-/** Logged answers of a version (not shadow) whose outcome has arrived, answered in `[from, to)`. */
+/** Logged answers of a version (of the champion's and the canary's units alone) whose outcome has arrived, answered in `[from, to)`. */
 export async function readLiveScores(
   db: Db,
   {
@@ -39,7 +39,7 @@ export async function readLiveScores(
   const { rows } = await sql<{ score: number; value: number; sample_weight: number }>`
     select p.score, o.value, p.sample_weight
     from prediction p join outcome o on o.model = p.model and o.prediction_id = p.prediction_id
-    where p.model = ${model} and p.version = ${version} and p.arm <> 'shadow' and p.error is null
+    where p.model = ${model} and p.version = ${version} and p.arm in ('champion', 'canary') and p.error is null
       and p.answered_at >= ${from} and p.answered_at < ${to}
     order by p.answered_at limit ${limit}`.execute(db);
   return {

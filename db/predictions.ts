@@ -1,13 +1,13 @@
 import { sql, type Selectable } from 'kysely';
 import type { Db } from './database.ts';
-import type { Arm, PredictionTable } from './schema.ts';
+import type { LoggedArm, PredictionTable } from './schema.ts';
 
 export interface LoggedPrediction {
   readonly predictionId: string;
   readonly model: string;
   /** The version that gave the score; on a lower rung not the arm's own. */
   readonly version: number;
-  readonly arm: Arm;
+  readonly arm: LoggedArm;
   readonly rung: string;
   readonly epoch: number;
   readonly unit: string;
@@ -22,6 +22,16 @@ export interface LoggedPrediction {
   readonly error: string | null;
   /** What the features knew; null: no store was read for them. */
   readonly known: FeatureKnowledge | null;
+  /** Why the arm's own version did not answer, as a word; null: it did, or the word is not known. */
+  readonly reason: string | null;
+  /** Of each feature, a position in `FEATURE_STATUSES`; empty where none were read, or none were kept. */
+  readonly statuses: readonly number[];
+  /** On the rung `fallback`, the other model whose version answered; else null. */
+  readonly servedModel: string | null;
+  /** `request.x` and `unit` hold tokens, `features.x` is left out: personal data. */
+  readonly redacted: readonly string[];
+  /** The W3C trace that the request belonged to. */
+  readonly traceId: string | null;
 }
 
 /** With it the features can be computed again from the log, bit for bit. */
@@ -57,17 +67,25 @@ export async function insertPredictions(db: Db, rows: readonly LoggedPrediction[
       error: row.error,
       known_seq: row.known?.knownSeq ?? null,
       read_at: row.known?.readAt ?? null,
+      reason: row.reason,
+      statuses: row.statuses.length === 0 ? null : row.statuses,
+      served_model: row.servedModel,
+      redacted: row.redacted.length === 0 ? null : row.redacted,
+      trace_id: row.traceId,
     })),
   );
   await sql`
     insert into prediction (prediction_id, model, version, arm, rung, epoch, unit, as_of, answered_at, score,
-                            sample_weight, features, request, latency_us, error, known_seq, read_at)
+                            sample_weight, features, request, latency_us, error, known_seq, read_at, reason, statuses,
+                            served_model, redacted, trace_id)
     select prediction_id, model, version, arm, rung, epoch, unit, as_of, answered_at, score,
-           sample_weight, features, request, latency_us, error, known_seq, read_at
+           sample_weight, features, request, latency_us, error, known_seq, read_at, reason, statuses, served_model,
+           redacted, trace_id
     from json_to_recordset(${json}::json) as row(
       prediction_id text, model text, version int, arm text, rung text, epoch int8, unit text, as_of int8,
       answered_at int8, score float8, sample_weight float8, features float8[], request jsonb, latency_us int, error text,
-      known_seq jsonb, read_at int8)
+      known_seq jsonb, read_at int8, reason text, statuses int2[], served_model text, redacted text[],
+      trace_id text)
     on conflict do nothing`.execute(db);
 }
 
@@ -78,7 +96,8 @@ export interface ServedPredictions {
 }
 
 /**
- * Answers of a version, recorded in `[from, to)`, whose features were read from the store, by whole keys: of the keys (values of
+ * Answers of a version, recorded in `[from, to)`, whose features were read from the store and whose request is known (tokens for
+ * personal values are no request), by whole keys: of the keys (values of
  * `keyFields` in the request) a part is drawn by their hash, the same ones every time, so small that about `limit` rows come.
  */
 export async function sampleServed(
@@ -95,7 +114,8 @@ export async function sampleServed(
   const { model, version, from, to, keyFields, limit } = request;
   const served = sql`
     model = ${model} and version = ${version} and arm <> 'shadow' and error is null
-    and known_seq is not null and recorded_at >= ${from} and recorded_at < ${to}`;
+    and known_seq is not null and recorded_at >= ${from} and recorded_at < ${to}
+    and not exists (select from unnest(redacted) as gone where gone like 'request.%')`;
   const counted = await sql<{ count: number }>`select count(*)::int8 as count from prediction where ${served}`.execute(
     db,
   );
@@ -155,6 +175,11 @@ function fromRow(row: Selectable<PredictionTable>): LoggedPrediction {
     request: row.request,
     latencyMicros: row.latency_us,
     error: row.error,
+    reason: row.reason,
+    statuses: row.statuses ?? [],
+    servedModel: row.served_model,
+    redacted: row.redacted ?? [],
+    traceId: row.trace_id,
     known: row.known_seq === null || row.read_at === null ? null : { knownSeq: row.known_seq, readAt: row.read_at },
   };
 }

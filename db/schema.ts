@@ -47,6 +47,9 @@ export interface Tables {
   inference_node: InferenceNodeTable;
   arm_tally: ArmTallyTable;
   prediction: PredictionTable;
+  redaction_key: RedactionKeyTable;
+  prediction_export: PredictionExportTable;
+  prediction_part: PredictionPartTable;
   outcome: OutcomeTable;
   monitor_window: MonitorWindowTable;
   alert: AlertTable;
@@ -378,6 +381,8 @@ export interface InferenceNodeTable {
 }
 
 export type Arm = 'champion' | 'canary' | 'shadow';
+/** `override`: a tester asked for a version; logged, and no evidence of anything. */
+export type LoggedArm = Arm | 'override';
 
 export interface ArmTallyTable {
   node_id: string;
@@ -412,7 +417,7 @@ export interface PredictionTable {
   prediction_id: string;
   model: string;
   version: number;
-  arm: Arm;
+  arm: LoggedArm;
   /** champion, last_known_good, rule: who answered in the end. */
   rung: string;
   epoch: number;
@@ -430,7 +435,43 @@ export interface PredictionTable {
   known_seq: Json<Record<string, number>> | null;
   /** When the features hold: `as_of`, or the fold point of a state where that is later. */
   read_at: number | null;
+  /** Why the arm's own version did not answer, as a word. */
+  reason: string | null;
+  /** Of each feature, a position in `FEATURE_STATUSES`. */
+  statuses: number[] | null;
+  /** On the rung `fallback`, the other model whose version answered. */
+  served_model: string | null;
+  /** `request.x` and `unit` hold tokens, `features.x` is left out: personal data. Null: nothing was. */
+  redacted: string[] | null;
+  trace_id: string | null;
   recorded_at: Generated<number>;
+}
+
+export interface RedactionKeyTable {
+  only: Generated<boolean>;
+  key: string;
+}
+
+/** By the database's clock, as `PredictionTable.recorded_at`. */
+export interface PredictionExportTable {
+  model: string;
+  exported_to: number;
+  dropped_to: Generated<number>;
+}
+
+/** A Parquet file of answers that were recorded in `[from_at, to_at)` and given on one UTC day. */
+export interface PredictionPartTable {
+  model: string;
+  from_at: number;
+  to_at: number;
+  /** `2026-11-21` */
+  day: string;
+  rows: number;
+  /** Least and greatest prediction id, by bytes. */
+  first_id: string;
+  last_id: string;
+  file: Json<BlobRef>;
+  exported_at: number;
 }
 
 export interface OutcomeTable {

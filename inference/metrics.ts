@@ -1,76 +1,131 @@
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { Accounting } from './scoring/answer.ts';
+import { Counter, Gauge, type Registry } from 'prom-client';
+import {
+  CounterFamily,
+  type CounterSeries,
+  HistogramFamily,
+  type HistogramSeries,
+  type Labels,
+} from '../platform/metric-series.ts';
+import type { ServedVersion } from './model/served-version.ts';
+import type { RouteEntry } from './routing/route-entry.ts';
+import type { Accounting, Answer } from './scoring/answer.ts';
 
 const REQUEST_SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+/** Parts of a request are shorter than the whole. */
+const PART_SECONDS = [0.00005, 0.0001, 0.00025, ...REQUEST_SECONDS];
 const BATCH_ROWS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+/** Series of a version stay this long after it has left the route, so that what it counted last is scraped. */
+const KEEP_SERIES_MS = 10 * 60_000;
 
-/** The inference tier's own metrics. Labels are few: models, arms and rungs, never units, ids or versions without bound. */
+/** The inference tier's own metrics. Labels are few: models, routed versions, arms and rungs, never units, ids or texts. */
 export interface InferenceMetrics {
   readonly accounting: Accounting;
+  /** An answer has been written out as text and handed to the socket. */
+  written(model: string, seconds: number): void;
+  /** A batch of the prediction log is in PostgreSQL. */
+  logWritten(rows: number, seconds: number): void;
   logDropped(rows: number): void;
   tallyDropped(rows: number): void;
   epoch(model: string, epoch: number): void;
   routesRead(): void;
   routeFailure(model: string): void;
-  refused(): void;
 }
 
 export interface MetricSources {
-  readonly queuedRows: () => number;
   readonly logBufferRows: () => number;
   readonly nowMs: () => number;
+  /** Versions that are routed now; series of others go after a while. */
+  readonly versions?: () => Iterable<Pick<ServedVersion, 'model' | 'version'>>;
+}
+
+/** The series of one kind of answer. */
+interface AnswerSeries {
+  readonly version: number;
+  readonly arm: string;
+  readonly rung: string;
+  readonly seconds: HistogramSeries;
+  readonly answers: CounterSeries;
 }
 
 export function createInferenceMetrics(registry: Registry, sources: MetricSources): InferenceMetrics {
   const registers = [registry];
-  const request = new Histogram({
+  const isGone = versionsGone(sources);
+  const request = new HistogramFamily({
     name: 'serin_inference_request_seconds',
     help: 'From the arrival of a predict request to its answer.',
-    labelNames: ['model', 'arm', 'rung'],
     buckets: REQUEST_SECONDS,
-    registers,
+    registry,
+    collect: () => {
+      if (request.forget(isGone) > 0) seriesOf = new WeakMap();
+    },
   });
-  const feature = new Histogram({
+  const queue = new HistogramFamily({
+    name: 'serin_inference_queue_seconds',
+    help: 'From the arrival of a predict request to the beginning of its batch.',
+    buckets: PART_SECONDS,
+    registry,
+  });
+  const feature = new HistogramFamily({
     name: 'serin_inference_feature_seconds',
-    help: 'Reading and assembling the features of a batch.',
-    buckets: REQUEST_SECONDS,
-    registers,
-  });
-  const compute = new Histogram({
+    help: 'Reading and assembling the features of a batch, for all of its models in one read.',
+    buckets: PART_SECONDS,
+    registry,
+  }).of({});
+  const compute = new HistogramFamily({
     name: 'serin_inference_compute_seconds',
-    help: 'Computing the scores of a batch.',
-    buckets: REQUEST_SECONDS,
-    registers,
+    help: 'Computing the scores that a version has in a batch.',
+    buckets: PART_SECONDS,
+    registry,
+    collect: () => {
+      if (compute.forget(isGone) > 0) computeOf = new WeakMap();
+    },
   });
-  const batch = new Histogram({
+  const write = new HistogramFamily({
+    name: 'serin_inference_write_seconds',
+    help: 'Writing an answer out and handing it to the socket.',
+    buckets: PART_SECONDS,
+    registry,
+  });
+  const batch = new HistogramFamily({
     name: 'serin_inference_batch_rows',
     help: 'Rows per batch.',
     buckets: BATCH_ROWS,
-    registers,
-  });
-  const answers = new Counter({
+    registry,
+  }).of({});
+  const answers = new CounterFamily({
     name: 'serin_inference_answers_total',
     help: 'Instances answered.',
-    labelNames: ['model', 'arm', 'rung'],
-    registers,
+    registry,
+    collect: () => {
+      if (answers.forget(isGone) > 0) seriesOf = new WeakMap();
+    },
   });
-  const errors = new Counter({
+  const errors = new CounterFamily({
     name: 'serin_inference_arm_errors_total',
     help: 'Instances the version of the arm failed to answer; lower rungs answered them.',
-    labelNames: ['model', 'arm'],
-    registers,
+    registry,
   });
-  const dropped = new Counter({
+  const logRows = new CounterFamily({
+    name: 'serin_inference_log_rows_total',
+    help: 'Rows of the prediction log that are in PostgreSQL.',
+    registry,
+  }).of({});
+  const logSeconds = new HistogramFamily({
+    name: 'serin_inference_log_write_seconds',
+    help: 'Writing a batch of the prediction log, in the background.',
+    buckets: REQUEST_SECONDS,
+    registry,
+  }).of({});
+  const dropped = new CounterFamily({
     name: 'serin_inference_dropped_total',
     help: 'Rows that did not fit into a buffer: shadow work, prediction log rows, tallies.',
-    labelNames: ['what'],
-    registers,
+    registry,
   });
-  const refusals = new Counter({
-    name: 'serin_inference_refused_total',
-    help: 'Requests refused because the queue was full.',
-    registers,
-  });
+  const [shadowDropped, logDropped, tallyDropped] = [
+    dropped.of({ what: 'shadow' }),
+    dropped.of({ what: 'log' }),
+    dropped.of({ what: 'tally' }),
+  ];
   const epoch = new Gauge({
     name: 'serin_inference_route_epoch',
     help: 'Routing epoch in force.',
@@ -95,14 +150,6 @@ export function createInferenceMetrics(registry: Registry, sources: MetricSource
     },
   });
   new Gauge({
-    name: 'serin_inference_queued_rows',
-    help: 'Rows waiting for a batch.',
-    registers,
-    collect() {
-      this.set(sources.queuedRows());
-    },
-  });
-  new Gauge({
     name: 'serin_inference_log_buffer_rows',
     help: 'Prediction log rows waiting to be written.',
     registers,
@@ -111,36 +158,89 @@ export function createInferenceMetrics(registry: Registry, sources: MetricSource
     },
   });
 
+  /** Looked up once for each entry of the route and kind of answer; an entry is replaced whenever its route changes. */
+  let seriesOf = new WeakMap<RouteEntry, AnswerSeries[]>();
+  let computeOf = new WeakMap<Pick<ServedVersion, 'model' | 'version'>, HistogramSeries>();
+  const queueOf = new Map<string, HistogramSeries>();
+  const writeOf = new Map<string, HistogramSeries>();
+
+  function seriesFor(
+    entry: RouteEntry,
+    { version, arm, rung }: Pick<Answer, 'version'> & { arm: string; rung: string },
+  ) {
+    let kinds = seriesOf.get(entry);
+    if (kinds === undefined) seriesOf.set(entry, (kinds = []));
+    for (const kind of kinds) if (kind.version === version && kind.arm === arm && kind.rung === rung) return kind;
+    const labels = { model: entry.route.model, version: String(version), arm, rung };
+    const kind = { version, arm, rung, seconds: request.of(labels), answers: answers.of(labels) };
+    kinds.push(kind);
+    return kind;
+  }
+
   return {
     accounting: {
-      answered({ route }, given, latencyMs) {
+      answered(entry, given, latencyMs) {
         const seconds = latencyMs / 1000;
-        for (const { arm, rung, error } of given) {
-          const labels = { model: route.model, arm, rung };
-          request.observe(labels, seconds);
-          answers.inc(labels);
-          if (error !== null) errors.inc({ model: route.model, arm });
+        for (const answer of given) {
+          const series = seriesFor(entry, answer);
+          series.seconds.observe(seconds);
+          series.answers.add();
+          if (answer.error !== null) errors.of({ model: entry.route.model, arm: answer.arm }).add();
         }
       },
-      shadowScored({ route }, scores) {
-        answers.inc({ model: route.model, arm: 'shadow', rung: 'shadow' }, scores.length);
-        const failed = scores.filter(({ error }) => error !== null).length;
-        if (failed > 0) errors.inc({ model: route.model, arm: 'shadow' }, failed);
+      shadowScored(entry, scores) {
+        for (const { version, error } of scores) {
+          seriesFor(entry, { version, arm: 'shadow', rung: 'shadow' }).answers.add();
+          if (error !== null) errors.of({ model: entry.route.model, arm: 'shadow' }).add();
+        }
       },
-      shadowDropped: (_entry, rows) => dropped.inc({ what: 'shadow' }, rows),
-      batchDone(rows, featureSeconds, computeSeconds) {
+      shadowDropped: (_entry, rows) => shadowDropped.add(rows),
+      batchDone(rows, featureSeconds) {
         batch.observe(rows);
         feature.observe(featureSeconds);
-        compute.observe(computeSeconds);
+      },
+      queued: ({ route: { model } }, seconds) => seriesIn(queueOf, queue, model).observe(seconds),
+      computed(served, seconds) {
+        let series = computeOf.get(served);
+        if (series === undefined) {
+          series = compute.of({ model: served.model, version: String(served.version) });
+          computeOf.set(served, series);
+        }
+        series.observe(seconds);
       },
     },
-    logDropped: (rows) => dropped.inc({ what: 'log' }, rows),
-    tallyDropped: (rows) => dropped.inc({ what: 'tally' }, rows),
+    written: (model, seconds) => seriesIn(writeOf, write, model).observe(seconds),
+    logWritten(rows, seconds) {
+      logRows.add(rows);
+      logSeconds.observe(seconds);
+    },
+    logDropped: (rows) => logDropped.add(rows),
+    tallyDropped: (rows) => tallyDropped.add(rows),
     epoch: (model, value) => epoch.set({ model }, value),
     routesRead: () => {
       routesReadMs = sources.nowMs();
     },
     routeFailure: (model) => failures.inc({ model }),
-    refused: () => refusals.inc(),
+  };
+}
+
+function seriesIn(known: Map<string, HistogramSeries>, family: HistogramFamily, model: string): HistogramSeries {
+  let series = known.get(model);
+  if (series === undefined) known.set(model, (series = family.of({ model })));
+  return series;
+}
+
+/** Whether labels speak of a version that left its route a while ago; asked at scrapes only. */
+function versionsGone({ versions, nowMs }: MetricSources): (labels: Labels) => boolean {
+  const seenMs = new Map<string, number>();
+  return ({ model, version }) => {
+    if (versions === undefined) return false;
+    const now = nowMs();
+    for (const routed of versions()) seenMs.set(`${routed.model} ${routed.version}`, now);
+    const key = `${model} ${version}`;
+    const last = seenMs.get(key);
+    // one that was routed and gone between two scrapes is kept as long as the others
+    if (last === undefined) seenMs.set(key, now);
+    return now - (last ?? now) > KEEP_SERIES_MS;
   };
 }

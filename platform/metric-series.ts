@@ -47,8 +47,11 @@ abstract class Family<Series> {
     return series;
   }
 
-  forget(when: (labels: Labels) => boolean): void {
+  /** @returns how many; what somebody keeps of them is added to in vain */
+  forget(when: (labels: Labels) => boolean): number {
+    const before = this.#series.size;
     for (const [key, { labels }] of this.#series) if (when(labels)) this.#series.delete(key);
+    return before - this.#series.size;
   }
 
   /** prom-client's: what a scrape is answered with, and what a process of a cluster sends to its primary. */

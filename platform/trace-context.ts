@@ -31,10 +31,7 @@ type HeaderValue = string | readonly string[] | undefined;
  * The trace that a request says it belongs to, with a span of our own in it.
  * @returns undefined when it says none, or something that is no trace: it is then as if nothing had been said (section 3.2)
  */
-export function takeTrace(headers: {
-  readonly traceparent?: HeaderValue;
-  readonly tracestate?: HeaderValue;
-}): TraceContext | undefined {
+export function takeTrace(headers: Readonly<Record<string, HeaderValue>>): TraceContext | undefined {
   const { traceparent, tracestate } = headers;
   if (typeof traceparent !== 'string') return undefined;
   const parts = TRACEPARENT.exec(traceparent.trim());

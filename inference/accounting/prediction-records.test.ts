@@ -1,25 +1,7 @@
 import { expect, test } from 'vitest';
-import type { Answer } from '../scoring/answer.ts';
-import { aRule, anEntry, anInstance } from '../scoring/serving-fixture.ts';
+import { aRule, anEntry, aVersion, aScorer } from '../scoring/serving-fixture.ts';
+import { anAnswer } from './accounting-fixture.ts';
 import { answerRecord, sampleWeight } from './prediction-records.ts';
-
-function anAnswer(id: string, overrides: Partial<Answer> = {}): Answer {
-  return {
-    instance: anInstance(id, { x: 1 }),
-    arm: 'champion',
-    armVersion: 2,
-    version: 2,
-    rung: 'champion',
-    epoch: 7,
-    score: 0.5,
-    label: 1,
-    features: Float64Array.of(1, NaN),
-    featureNames: ['x', 'y'],
-    known: { knownSeq: { 'delays@1': 7 }, readAt: 5 },
-    error: null,
-    ...overrides,
-  };
-}
 
 test('canary answers and failures are always logged, at their own weight', () => {
   expect(sampleWeight(anAnswer('a', { arm: 'canary' }), 0)).toBe(1);
@@ -37,14 +19,35 @@ test('champion answers are sampled by their id, and stand for the others', () =>
   expect(sampleWeight(anAnswer('a'), 1)).toBe(1);
 });
 
-test('a record keeps the features as they were, null where one was missing', async () => {
-  const record = answerRecord(await anEntry({ champion: aRule() }), anAnswer('a'), 1, 5, 1.2345);
-  expect(record).toMatchObject({
+const about = { answeredAt: 5, latencyMs: 1.2345, traceId: 'trace' };
+
+test('a record keeps the features as they were, null where one was missing, and why', async () => {
+  const entry = await anEntry({ champion: aRule() });
+  expect(answerRecord(entry, anAnswer('a'), 1, about)).toMatchObject({
     predictionId: 'a',
     model: 'delay',
     features: [1, null],
+    statuses: [0, 2],
     latencyMicros: 1_235,
     request: { x: 1 },
     known: { knownSeq: { 'delays@1': 7 }, readAt: 5 },
+    reason: null,
+    servedModel: null,
+    traceId: 'trace',
   });
+});
+
+test('a record says which other model answered, and the word for why', async () => {
+  const entry = await anEntry({ champion: aRule() });
+  const served = aVersion(
+    4,
+    aScorer(() => 0.25),
+    { model: 'simple' },
+  );
+  const answer = anAnswer('a', { served, version: 4, reason: 'timeout', error: 'v2: it did not compute within 5 ms' });
+  expect(answerRecord(entry, answer, 1, about)).toMatchObject({ servedModel: 'simple', version: 4, reason: 'timeout' });
+});
+
+test('what a tester asked for is always logged', () => {
+  expect(sampleWeight(anAnswer('a', { arm: 'override' }), 0)).toBe(1);
 });

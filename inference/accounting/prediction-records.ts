@@ -6,11 +6,11 @@ import type { Answer, ShadowScore } from '../scoring/answer.ts';
 const SAMPLING_SALT = 'prediction-log';
 
 /**
- * The weight with which an answer is logged, null when it is not. Canary answers and everything that did not go as it
- * should are always logged; of the rest a sample, by a hash of the id, so that all who ask agree.
+ * The weight with which an answer is logged, null when it is not. Canary answers, what a tester asked for and everything that did
+ * not go as it should are always logged; of the rest a sample, by a hash of the id, so that all who ask agree.
  */
 export function sampleWeight({ arm, error, instance }: Answer, rate: number): number | null {
-  if (arm === 'canary' || error !== null || rate >= 1) return 1;
+  if (arm !== 'champion' || error !== null || rate >= 1) return 1;
   const sampled = Math.round(rate * BUCKETS);
   return sampled > 0 && bucketOf(SAMPLING_SALT, instance.predictionId) < sampled ? BUCKETS / sampled : null;
 }
@@ -19,10 +19,9 @@ export function answerRecord(
   entry: RouteEntry,
   answer: Answer,
   weight: number,
-  answeredAt: number,
-  latencyMs: number,
+  { answeredAt, latencyMs, traceId }: { answeredAt: number; latencyMs: number; traceId: string | null },
 ): LoggedPrediction {
-  const { instance } = answer;
+  const { instance, served } = answer;
   return {
     predictionId: instance.predictionId,
     model: entry.route.model,
@@ -40,6 +39,11 @@ export function answerRecord(
     latencyMicros: Math.round(latencyMs * 1000),
     error: answer.error,
     known: answer.known,
+    reason: answer.reason,
+    statuses: Array.from(answer.statuses),
+    servedModel: served.model === entry.route.model ? null : served.model,
+    redacted: [],
+    traceId,
   };
 }
 
@@ -68,6 +72,11 @@ export function shadowRecord(
     error: null,
     // shadows are not held against the log: nobody acts on what they say
     known: null,
+    reason: null,
+    statuses: [],
+    servedModel: null,
+    redacted: [],
+    traceId: null,
   };
 }
 

@@ -2,6 +2,7 @@ import type { Db } from '../../db/database.ts';
 import { insertPredictions, type LoggedPrediction } from '../../db/predictions.ts';
 import { insertTallies, type ArmTallyRow } from '../../db/tallies.ts';
 import type { Accounting } from '../scoring/answer.ts';
+import type { Redactor } from './redaction.ts';
 import { Outbox } from './outbox.ts';
 import { answerRecord, sampleWeight, shadowRecord } from './prediction-records.ts';
 import { TallyBook } from './tally-book.ts';
@@ -12,6 +13,10 @@ export interface RecorderOptions {
   /** µs */
   readonly startedAt: number;
   readonly nowMicros: () => number;
+  /** Takes personal data out of a record before it is buffered. */
+  readonly redactor: Redactor;
+  /** A batch of the log is in PostgreSQL. */
+  readonly onLogWritten: (rows: number, seconds: number) => void;
   readonly onDrop: (what: 'log' | 'tally', rows: number) => void;
   readonly onFailure: (error: unknown) => void;
 }
@@ -32,7 +37,16 @@ const LOG_BATCH_ROWS = 500;
 const LOG_EVERY_MS = 200;
 
 /** Writes tallies and the prediction log in the background, and keeps both, bounded, while PostgreSQL is away. */
-export function createRecorder({ db, nodeId, startedAt, nowMicros, onDrop, onFailure }: RecorderOptions): Recorder {
+export function createRecorder({
+  db,
+  nodeId,
+  startedAt,
+  nowMicros,
+  redactor,
+  onLogWritten,
+  onDrop,
+  onFailure,
+}: RecorderOptions): Recorder {
   const book = new TallyBook({ nodeId, startedAt, nowMicros });
   const flushes = new Outbox<readonly ArmTallyRow[]>({
     send: (batch) => insertTallies(db, batch.flat()),
@@ -43,7 +57,11 @@ export function createRecorder({ db, nodeId, startedAt, nowMicros, onDrop, onFai
     onFailure,
   });
   const log = new Outbox<LoggedPrediction>({
-    send: (batch) => insertWithoutPoison(db, batch, (rows) => onDrop('log', rows)),
+    async send(batch) {
+      const startMs = performance.now();
+      await insertWithoutPoison(db, batch, (rows) => onDrop('log', rows));
+      onLogWritten(batch.length, (performance.now() - startMs) / 1e3);
+    },
     maxItems: MAX_LOG_ROWS,
     maxBatch: LOG_BATCH_ROWS,
     everyMs: LOG_EVERY_MS,
@@ -60,16 +78,23 @@ export function createRecorder({ db, nodeId, startedAt, nowMicros, onDrop, onFai
 
   return {
     accounting: {
-      answered(entry, answers, latencyMs) {
+      answered(entry, answers, latencyMs, trace) {
         book.answered(entry, answers, latencyMs);
         for (const answer of answers) {
           const weight = sampleWeight(answer, entry.contract.logSampleRate);
-          if (weight !== null) log.add(answerRecord(entry, answer, weight, nowMicros(), latencyMs));
+          if (weight === null) continue;
+          const about = { answeredAt: nowMicros(), latencyMs, traceId: trace?.traceId ?? null };
+          const record = answerRecord(entry, answer, weight, about);
+          log.add(redactor.redact(entry, answer.served, record, answer.instance.fields));
         }
       },
       shadowScored(entry, scores) {
         book.shadowScored(entry, scores);
-        for (const score of scores) if (score.error === null) log.add(shadowRecord(entry, score, nowMicros()));
+        for (const score of scores) {
+          if (score.error !== null) continue;
+          const record = shadowRecord(entry, score, nowMicros());
+          log.add(redactor.redact(entry, entry.shadow ?? entry.champion, record, score.answer.instance.fields));
+        }
       },
     },
     logBufferRows: () => log.size,

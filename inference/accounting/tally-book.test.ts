@@ -2,25 +2,11 @@ import { expect, test } from 'vitest';
 import type { Answer } from '../scoring/answer.ts';
 import { aRule, anEntry, anInstance } from '../scoring/serving-fixture.ts';
 import { latencyBin, LATENCY_BINS, scoreBin } from './arm-tally.ts';
+import { anAnswer as answerOf } from './accounting-fixture.ts';
 import { TallyBook } from './tally-book.ts';
 
-function anAnswer(overrides: Partial<Answer> & { unit?: string } = {}): Answer {
-  const { unit = 'u', ...rest } = overrides;
-  return {
-    instance: { ...anInstance('id'), unit },
-    arm: 'champion',
-    armVersion: 0,
-    version: 0,
-    rung: 'champion',
-    epoch: 7,
-    score: 0.5,
-    label: 1,
-    features: new Float64Array(0),
-    featureNames: [],
-    known: null,
-    error: null,
-    ...rest,
-  };
+function anAnswer({ unit = 'u', ...rest }: Partial<Answer> & { unit?: string } = {}): Answer {
+  return answerOf('id', { instance: { ...anInstance('id'), unit }, armVersion: 0, version: 0, ...rest });
 }
 
 const aBook = () => new TallyBook({ nodeId: 'n-1', startedAt: 5_000_000, nowMicros: () => 9_000_000 });
@@ -110,4 +96,10 @@ test('each flush has its own number, and an idle second has no rows', async () =
 test('bins cover every score and latency', () => {
   expect([-1, 0, 0.019, 0.02, 1, 7].map(scoreBin)).toEqual([0, 0, 0, 1, 49, 49]);
   expect([0, 0.1, 0.101, 0.2, 1e9].map(latencyBin)).toEqual([0, 0, 1, 4, LATENCY_BINS - 1]);
+});
+
+test('what a tester asked for is no evidence', async () => {
+  const book = aBook();
+  book.answered(await anEntry({ champion: aRule() }), [anAnswer({ arm: 'override' })], 1);
+  expect(book.take()).toEqual([]);
 });

@@ -22,6 +22,8 @@ export class TallyBook {
     const slow = latencyMs > entry.contract.latencyBudgetMsP99 ? 1 : 0;
     const bin = latencyBin(latencyMs);
     for (const answer of answers) {
+      // asked for by a tester: no evidence
+      if (answer.arm === 'override') continue;
       const tally = this.#tally(entry.route.model, answer.epoch, answer.arm, answer.armVersion);
       tally.requests++;
       tally.units.add(answer.instance.unit);
@@ -38,6 +40,7 @@ export class TallyBook {
 
   shadowScored(entry: RouteEntry, scores: readonly ShadowScore[]): void {
     for (const { answer, version, score, label, error } of scores) {
+      if (answer.arm === 'override') continue;
       const tally = this.#tally(entry.route.model, answer.epoch, 'shadow', version);
       tally.requests++;
       tally.units.add(answer.instance.unit);

@@ -89,9 +89,13 @@ export interface ShadowScore {
 /** Who is told what was answered; nothing here is waited for. */
 export interface Accounting {
   /** @param latencyMs from the arrival of the request to its answer  @param trace that the request belongs to */
-  answered(entry: RouteEntry, answers: readonly Answer[], latencyMs: number, trace?: TraceContext): void;
+  answered(entry: RouteEntry, answers: readonly Answer[], latencyMs: number, trace?: TraceContext | undefined): void;
   shadowScored(entry: RouteEntry, scores: readonly ShadowScore[]): void;
   shadowDropped(entry: RouteEntry, rows: number): void;
   /** @param seconds of the batch spent on reading features, and on computing scores */
   batchDone(rows: number, featureSeconds: number, computeSeconds: number): void;
+  /** @param seconds from the arrival of a request to the beginning of its batch */
+  queued(entry: RouteEntry, seconds: number): void;
+  /** @param seconds that a version took for its rows of a batch */
+  computed(served: ServedVersion, seconds: number): void;
 }

@@ -246,6 +246,11 @@ function prediction(predictionId: string, score: number) {
     latencyMicros: 900,
     error: null,
     known: null,
+    reason: null,
+    statuses: [],
+    servedModel: null,
+    redacted: [],
+    traceId: null,
   };
 }
 

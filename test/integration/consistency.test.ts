@@ -195,6 +195,11 @@ function createWorld(spec: ProjectSpec) {
           latencyMicros: 1,
           error: null,
           known: { knownSeq: Object.fromEntries(knownSeq), readAt: readAt[row]! },
+          reason: null,
+          statuses: [],
+          servedModel: null,
+          redacted: [],
+          traceId: null,
         })),
       );
     },

@@ -221,6 +221,11 @@ async function aShop(blobsOf = (root: string) => new FileBlobStore(root)): Promi
         latencyMicros: 1,
         error: null,
         known: null,
+        reason: null,
+        statuses: [],
+        servedModel: null,
+        redacted: [],
+        traceId: null,
       })),
     );
     await putOutcomes(

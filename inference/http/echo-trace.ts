@@ -1,0 +1,13 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { takeTrace, type TraceContext, traceparentOf } from '../../platform/trace-context.ts';
+
+/** The trace a request says it belongs to; the answer then names our span in it. Costs a look at a header where none is named. */
+export function echoTrace(
+  { headers }: Pick<FastifyRequest, 'headers'>,
+  reply: Pick<FastifyReply, 'header'>,
+): TraceContext | undefined {
+  if (headers['traceparent'] === undefined) return undefined;
+  const trace = takeTrace(headers);
+  if (trace !== undefined) void reply.header('traceparent', traceparentOf(trace));
+  return trace;
+}
