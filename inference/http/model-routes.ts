@@ -3,6 +3,7 @@ import type { LoggedPrediction } from '../../db/predictions.ts';
 import { SerinError } from '../../domain/errors.ts';
 import { formatTime } from '../../domain/features/time-text.ts';
 import type { ServedVersion } from '../model/served-version.ts';
+import { summaryOf } from '../model/model-report.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
 import type { RouteFailure } from '../routing/route-table.ts';
 import type { CircuitState } from '../scoring/circuit.ts';
@@ -52,7 +53,7 @@ function describe(
     route,
     contract,
     versions: loaded.map((served) => {
-      const { version, kind, featureSet, featureNames, threshold, timeoutMs, mandatory = [] } = served;
+      const { version, kind, featureSet, featureNames, threshold, timeoutMs, mandatory = [], scorer } = served;
       return {
         version,
         kind,
@@ -62,6 +63,7 @@ function describe(
         timeoutMs: timeoutMs ?? null,
         mandatory: mandatory.map((column) => featureNames[column]!),
         circuit: kind === 'rule' ? null : circuitOf(served),
+        loaded: scorer.report ? summaryOf(scorer.report) : null,
       };
     }),
     notTakenOver: failures.find((failure) => failure.model === route.model) ?? null,

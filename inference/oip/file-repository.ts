@@ -36,7 +36,7 @@ interface Slot {
 }
 
 export interface FileRepositoryOptions {
-  readonly loader: ModelLoader;
+  readonly loader: Pick<ModelLoader, 'load'>;
   /** Memory of all loaded models, by the loader's estimate; the one that is being loaded comes on top. null: no bound. */
   readonly memoryBytes?: number | null;
   readonly onUnload?: (reason: UnloadReason) => void;

@@ -1,9 +1,15 @@
 import { expect, test, vi } from 'vitest';
+import type { ModelReport } from '../model/model-report.ts';
 import type { VersionSource } from '../model/version-loader.ts';
 import { aRoute, aScorer, aVersion } from '../scoring/serving-fixture.ts';
 import { RouteTable } from './route-table.ts';
 
-function aTable({ unloadAfterMs = 0 } = {}) {
+function aReport(memoryBytes: number): ModelReport {
+  const shape = { inputs: [], outputs: [], batched: true };
+  return { ...shape, runner: 'trees', why: '', fileBytes: 0, memoryBytes, loadMs: 0, goldenRows: 0 };
+}
+
+function aTable({ unloadAfterMs = 0, memoryBytes = null as number | null, bytes = (_: number): number => 0 } = {}) {
   const loads: number[] = [];
   const released: number[] = [];
   const bad = new Map<number, string>();
@@ -14,11 +20,12 @@ function aTable({ unloadAfterMs = 0 } = {}) {
       await held.get(version);
       const reason = bad.get(version);
       if (reason !== undefined) throw new Error(reason);
-      const scorer = { ...aScorer(() => version), release: async () => void released.push(version) };
+      const report = aReport(bytes(version));
+      const scorer = { ...aScorer(() => version), report, release: async () => void released.push(version) };
       return { served: aVersion(version, scorer, { model }), contract: { latencyBudgetMsP99: 50, logSampleRate: 1 } };
     },
   };
-  const table = new RouteTable({ source, unloadAfterMs, onUnloadFailure: () => undefined });
+  const table = new RouteTable({ source, unloadAfterMs, memoryBytes, onUnloadFailure: () => undefined });
   return { table, loads, released, bad, held };
 }
 
@@ -82,4 +89,63 @@ test('a model without a route is served no more', async () => {
   await table.apply([aRoute()]);
   await table.apply([]);
   expect(table.find('delay')).toBeUndefined();
+});
+
+/** 100 bytes a version, the rule none. */
+const hundred = (version: number): number => (version === 0 ? 0 : 100);
+async function askUntilLoaded(table: RouteTable, version: number) {
+  expect(() => table.byNumber('delay', version)).toThrow(`version ${version} of "delay" is being loaded`);
+  return vi.waitFor(() => table.byNumber('delay', version)!);
+}
+
+test('without a memory budget a version that no route names is not loaded', async () => {
+  const { table, loads } = aTable();
+  await table.apply([aRoute()]);
+  expect(table.byNumber('delay', 9)).toBeUndefined();
+  expect(loads).not.toContain(9);
+});
+
+test('with one it is loaded when it is asked for, and once', async () => {
+  const { table, loads } = aTable({ memoryBytes: 300, bytes: hundred });
+  await table.apply([aRoute({ champion: 2, lastKnownGood: 1 })]);
+  expect((await askUntilLoaded(table, 9)).version).toBe(9);
+  expect(table.byNumber('delay', 9)!.version).toBe(9);
+  await table.apply([aRoute({ epoch: 8 })]);
+  expect(table.byNumber('delay', 9)!.version).toBe(9);
+  expect(loads.filter((version) => version === 9)).toEqual([9]);
+});
+
+test('beyond the budget the least recently used goes, never what the route names', async () => {
+  const { table, released } = aTable({ memoryBytes: 400, bytes: hundred });
+  await table.apply([aRoute({ champion: 2, lastKnownGood: 1 })]);
+  await askUntilLoaded(table, 7);
+  await askUntilLoaded(table, 8);
+  table.byNumber('delay', 7);
+  await askUntilLoaded(table, 9);
+  await vi.waitFor(() => expect(released).toEqual([8]));
+  expect(table.byNumber('delay', 7)!.version).toBe(7);
+  expect([...table.held()].map(({ version }) => version).toSorted()).toEqual(['0', '1', '2', '7', '9']);
+});
+
+test('a new route makes room at the cost of what was asked for by number', async () => {
+  const { table, released } = aTable({ memoryBytes: 300, bytes: hundred });
+  await table.apply([aRoute({ champion: 2, lastKnownGood: 1 })]);
+  await askUntilLoaded(table, 9);
+  await table.apply([aRoute({ epoch: 8, champion: 2, lastKnownGood: 1, canary: 3, canaryWeight: 100 })]);
+  await vi.waitFor(() => expect(released).toEqual([9]));
+  expect(table.find('delay')!.canary!.version).toBe(3);
+});
+
+test('a version that does not fit, or does not load, is refused with the reason and not tried again at once', async () => {
+  const { table, bad, loads, released } = aTable({ memoryBytes: 250, bytes: hundred });
+  await table.apply([aRoute({ champion: 2, lastKnownGood: 1 })]);
+  bad.set(8, 'the file is truncated');
+  expect(() => table.byNumber('delay', 8)).toThrow('is being loaded');
+  await vi.waitFor(() => expect(() => table.byNumber('delay', 8)).toThrow('the file is truncated'));
+  expect(() => table.byNumber('delay', 9)).toThrow('is being loaded');
+  await vi.waitFor(() => expect(() => table.byNumber('delay', 9)).toThrow('does not fit into the memory'));
+  expect(() => table.byNumber('delay', 9)).toThrow('does not fit into the memory');
+  expect(loads.filter((version) => version > 2)).toEqual([8, 9]);
+  await vi.waitFor(() => expect(released).toEqual([9]));
+  expect(table.find('delay')!.champion.version).toBe(2);
 });
