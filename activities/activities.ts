@@ -1,3 +1,4 @@
+import { createBatchScoringActivities } from './batch-scoring.ts';
 import { createConsistencyActivities } from './consistency.ts';
 import { createDatasetActivities } from './datasets.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -21,6 +22,7 @@ export function createActivities(dependencies: Dependencies) {
     ...createRolloutActivities(dependencies),
     ...createMonitoringActivities(dependencies),
     ...createConsistencyActivities(dependencies),
+    ...createBatchScoringActivities(dependencies),
   };
 }
 

@@ -28,6 +28,8 @@ export const ERRORS = {
   DATASET_NOT_FOUND: { status: 404, retryable: false, title: 'There is no such dataset' },
   DATASET_REDACTED: { status: 409, retryable: false, title: 'What the dataset was made from is no longer there' },
   DATASET_EMPTY: { status: 422, retryable: false, title: 'The dataset has no rows' },
+  OUTPUT_EXISTS: { status: 409, retryable: false, title: 'The output folder holds something else' },
+  INPUT_CHANGED: { status: 409, retryable: false, title: 'The input has changed while it was read' },
   MEMORY_LIMIT: { status: 507, retryable: false, title: 'The memory limit is too low for this' },
   ENTITY_NOT_FOUND: { status: 404, retryable: false, title: 'There is no such entity' },
   FORGET_INCOMPLETE: { status: 500, retryable: false, title: 'The entity is still somewhere' },

@@ -1,5 +1,6 @@
 /** What workflows take in and give out, and the messages they answer: the types that the API and the tests share with them. */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { ScoreRequest } from '../domain/scoring/score-plan.ts';
 import type { Micros } from '../domain/time.ts';
 import {
   COMMANDS,
@@ -162,6 +163,27 @@ export interface ExplainRowInput {
 /** Of a stored request: the key itself is in no history. Ends with a `ForgetReport`. */
 export interface ForgetEntityInput {
   readonly requestId: string;
+}
+
+// ---- scoreBatch ---------------------------------------------------------------------------------------------------------
+
+export interface ScoreBatchInput {
+  readonly request: ScoreRequest;
+  /** Rows of a part at most; absent: `SCORE_PART_ROWS`. */
+  readonly partRows?: number;
+}
+
+export interface ScoreBatchResult {
+  readonly output: string;
+  readonly version: number;
+  readonly rows: number;
+  /** Rows for which the version gave no number. */
+  readonly unscored: number;
+  /** Rows of label 1. */
+  readonly positives: number;
+  readonly files: number;
+  /** The folder held the answer to this very request: nothing was done. */
+  readonly alreadyThere: boolean;
 }
 
 // ---- trainModel ---------------------------------------------------------------------------------------------------------

@@ -11,4 +11,5 @@ export { monitorModel } from './monitor-model.ts';
 export { refreshViews } from './refresh-views.ts';
 export { rollbackModel } from './rollback-model.ts';
 export { rolloutModel } from './rollout-model.ts';
+export { scoreBatch } from './score-batch.ts';
 export { trainModel } from './train-model.ts';

@@ -30,10 +30,13 @@ export interface ScoreJob {
   readonly duckdb: { readonly memory: string; readonly threads: number; readonly tempDir: string };
 }
 
+/** What is said of a part besides its bytes. */
+export type ScoredRows = Pick<ScoredPart, 'rows' | 'unscored' | 'positives'>;
+
 export type ScoreThreadMessage =
   /** Events and rows that have gone by. */
   | { readonly type: 'progress'; readonly rows: number }
-  | { readonly type: 'done'; readonly result: Omit<ScoredPart, 'file'> }
+  | { readonly type: 'done'; readonly result: ScoredRows }
   | {
       readonly type: 'refused';
       readonly code: ErrorCode;

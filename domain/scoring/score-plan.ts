@@ -1,5 +1,5 @@
 /** Batch scoring, as data: what is asked for, how it is cut into parts, and what is left behind. */
-import type { BlobRef } from '../blob.ts';
+import type { LogFile } from '../features/log-file.ts';
 import type { Micros } from '../time.ts';
 
 /** The instant that a row's features are as of: of its own, in a column of the input, or one for all rows. */
@@ -44,9 +44,33 @@ export interface ScorePart {
   readonly rows: number;
 }
 
-/** What a part has become; kept in the workflow until all are there. */
+/** What was known when a batch was planned. */
+export interface ScoreKnowledge {
+  readonly logFiles: Readonly<Record<string, readonly LogFile[]>>;
+  readonly at: Micros;
+  /** Per source the highest sequence number that counts. */
+  readonly seq: Readonly<Record<string, number>>;
+}
+
+/** A batch as it was planned once, whatever becomes of champion, log and input meanwhile; a blob. */
+export interface ScorePlan {
+  readonly format: 1;
+  readonly request: ScoreRequest;
+  readonly requestDigest: string;
+  /** The beginning of the digest of version, input and knowledge: names the batch in the ids of its predictions. */
+  readonly batch: string;
+  readonly version: number;
+  readonly versionSha256: string;
+  /** null where the features came with the input. */
+  readonly knowledge: ScoreKnowledge | null;
+  readonly files: readonly ScoreFile[];
+  readonly parts: readonly ScorePart[];
+}
+
+/** What a part has become: a file beside the output until all parts are there. */
 export interface ScoredPart {
-  readonly file: BlobRef;
+  readonly sha256: string;
+  readonly bytes: number;
   readonly rows: number;
   /** Rows for which the version gave no number; their score is null. */
   readonly unscored: number;
@@ -56,8 +80,10 @@ export interface ScoredPart {
 /** `_manifest.json` of an output folder, written last: a folder that has one is complete. */
 export interface ScoreManifest {
   readonly format: 1;
-  /** Digest of the request, and of what the scores were made from. */
+  /** Digest of what was asked for. */
   readonly request: string;
+  /** The blob of the plan: all that the scores were made from. */
+  readonly plan: string;
   readonly batch: string;
   readonly model: string;
   readonly version: number;

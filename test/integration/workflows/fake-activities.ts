@@ -37,6 +37,21 @@ export function fakeActivities(overrides: Partial<Activities> = {}, onCall?: (ca
         mismatches: 0,
         sentence: 'the features are those of the log',
       }),
+    openScoreBatch: () => Promise.resolve({ version: 1, sources: [{ source: 'flights', lastSeq: 2 }], done: null }),
+    planScoreBatch: () => Promise.resolve({ plan: 'sha256-of-the-plan', parts: 3, rows: 9, together: 2 }),
+    scorePart: ({ part }) =>
+      Promise.resolve({ sha256: `sha256-of-part-${part}`, bytes: 100, rows: 3, unscored: 0, positives: 1 }),
+    commitScoreBatch: ({ parts }) =>
+      Promise.resolve({
+        output: '/scores',
+        version: 1,
+        rows: parts.length * 3,
+        unscored: 0,
+        positives: parts.length,
+        files: parts.length,
+        alreadyThere: false,
+      }),
+    discardScoreBatch: done,
     compactLog: () => Promise.resolve({ filesMerged: 9, rows: 90, files: 1 }),
     listViews: () => Promise.resolve([]),
     getLastSequence: () => Promise.resolve({ lastSeq: 0 }),
