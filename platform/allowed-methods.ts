@@ -30,7 +30,9 @@ export function learnMethods(app: FastifyInstance): AllowedMethods {
     refuse({ method, url }, reply) {
       const path = url.split('?', 1)[0]!;
       const methods = [...paths.values()].flatMap((each) => (each.pattern.test(path) ? [...each.methods] : []));
-      if (methods.length === 0) return new SerinError('NOT_FOUND', `nothing answers ${method} ${path}`);
+      // a path that looks right and was not found all the same has a name that is none
+      if (methods.length === 0 || methods.includes(method))
+        return new SerinError('NOT_FOUND', `nothing answers ${method} ${path}`);
       const allowed = [...new Set(methods)].sort().join(', ');
       void reply.header('allow', allowed);
       return new SerinError('METHOD_NOT_ALLOWED', `${method} ${path} is not answered; it takes ${allowed}`);
