@@ -12,6 +12,7 @@ import { putModel, registerRule, registerVersion } from '../../db/registry.ts';
 import { createRoute, getRoute, moveRoute, type RouteTarget } from '../../db/routes.ts';
 import type { BlobRef } from '../../domain/blob.ts';
 import { PROJECT_FORMAT, type ProjectSpec } from '../../domain/project/spec.ts';
+import type { GoldenRows } from '../../domain/registry/golden-rows.ts';
 import type { ModelVersionManifest } from '../../domain/registry/manifest.ts';
 import { linearOnnx } from '../../inference/model/onnx-fixture.ts';
 import type { VersionSource } from '../../inference/model/version-loader.ts';
@@ -89,11 +90,12 @@ function aManifest(version: number, modelFile: BlobRef | null): ModelVersionMani
 async function registerLinear(
   version: number,
   bytes = linearOnnx({ weights: [1, 0, 0], bias: version }),
+  goldens?: GoldenRows,
 ): Promise<void> {
   const modelFile = await blobs().put(bytes);
   await registerVersion(database.db, {
     at: 1,
-    manifest: { ...aManifest(version, modelFile), runId: `run-${version}` },
+    manifest: { ...aManifest(version, modelFile), runId: `run-${version}`, ...(goldens && { goldens }) },
     sha256: `v${version}`,
   });
 }
@@ -103,12 +105,14 @@ const blobs = () => openBlobStore(pathToFileURL(folder).href);
 interface NodeOverrides {
   readonly nodeId?: string;
   readonly url?: string;
+  readonly modelMemoryMib?: number;
   readonly wrapSource?: (source: VersionSource) => VersionSource;
 }
 
 async function startNode({
   nodeId = 'node-1',
   url = databaseUrl,
+  modelMemoryMib = 0,
   wrapSource,
 }: NodeOverrides = {}): Promise<ServingNode> {
   const node = await startRoutedNode({
@@ -118,6 +122,7 @@ async function startNode({
       nodeId,
       inferenceHost: '127.0.0.1',
       inferencePort: 0,
+      inferenceModelMemoryMib: modelMemoryMib,
     },
     logger,
     inputOf: () => anInput,
@@ -312,6 +317,53 @@ test('a version that does not load is reported, not acknowledged, and leaves the
   expect((await predict(node, { x: 1, y: 0, key: 'k' })).predictions).toEqual([
     expect.objectContaining({ epoch: 1, version: 0 }),
   ]);
+});
+
+test('a version that answers its golden rows otherwise is not taken: the route stays, the failure names row, expected and got', async () => {
+  const features = [
+    [1, 0, 0],
+    [2, null, 0],
+  ];
+  await registerLinear(1, undefined, { features, scores: [2, null] });
+  await registerLinear(2, undefined, { features, scores: [3, 4] });
+  const node = await startNode();
+  await everyNodeRoutesBy(await move({ champion: 1, lastKnownGood: 1 }));
+  expect((await node.app.inject('/v1/models/delay')).json()).toMatchObject({
+    versions: [
+      { version: 1, loaded: { goldenRows: 2 } },
+      { version: 0, loaded: null },
+    ],
+  });
+  const epoch = await move({ champion: 2 });
+  await node.refreshRoutes();
+  expect(await getRouteReach(database.db, 'delay', epoch)).toEqual({ live: ['node-1'], behind: ['node-1'] });
+  expect((await node.app.inject('/v1/models/delay')).json()).toMatchObject({
+    route: { champion: 1 },
+    notTakenOver: { epoch, reason: 'delay v2: golden row 1: "score" is NaN, expected 4' },
+  });
+  expect((await predict(node, { x: 1, y: 0, key: 'k' })).predictions).toEqual([
+    expect.objectContaining({ score: 2, version: 1 }),
+  ]);
+});
+
+test('with a memory budget a version without a route answers by its number, after a 503 while it is loaded', async () => {
+  await registerLinear(1);
+  await registerLinear(2);
+  const node = await startNode({ modelMemoryMib: 64 });
+  await everyNodeRoutesBy(await move({ champion: 1 }));
+  const infer = (version: number) =>
+    node.app.inject({
+      method: 'POST',
+      url: `/v2/models/delay/versions/${version}/infer`,
+      payload: { inputs: [{ name: 'features', shape: [1, 3], datatype: 'FP32', data: [5, 0, 0] }] },
+    });
+  const first = await infer(2);
+  expect(first.statusCode).toBe(503);
+  expect(first.headers['retry-after']).toBe('1');
+  expect(first.json()).toEqual({ error: 'version 2 of "delay" is being loaded' });
+  await vi.waitFor(async () => expect((await infer(2)).json()).toMatchObject({ outputs: [{ data: [7] }] }));
+  expect((await node.app.inject('/metrics')).body).toMatch(/serin_inference_model_bytes\{[^}]*version="2"[^}]*\} \d+/);
+  await vi.waitFor(async () => expect((await infer(9)).statusCode).toBe(404));
 });
 
 test('without PostgreSQL answers go on from memory; what was counted meanwhile arrives when it is back', async () => {
