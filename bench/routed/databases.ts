@@ -1,0 +1,41 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadConfig } from '../../platform/config.ts';
+import { removePostgresData, startPostgres } from '../../platform/embedded/postgres.ts';
+import { obtainRedis, startRedis } from '../../platform/embedded/redis.ts';
+import { createLogger } from '../../platform/logger.ts';
+
+export interface Databases {
+  readonly postgresUrl: string;
+  /** Null: no Redis was asked for, or none can be had. */
+  readonly redisUrl: string | null;
+  stop(): Promise<void>;
+}
+
+/** A PostgreSQL and, where asked for, a Redis of the caller's own. */
+export async function startDatabases({ redis: wantsRedis = false } = {}): Promise<Databases> {
+  const folder = await mkdtemp(join(tmpdir(), 'serin-bench-routed-'));
+  const logger = createLogger({ service: 'bench', node: 'bench', level: 'error' });
+  const postgresFolder = join(folder, 'postgres');
+  const postgres = await startPostgres({ dir: postgresFolder, logFile: join(folder, 'postgres.log'), logger });
+  const program = wantsRedis
+    ? await obtainRedis({ config: loadConfig(), onProgress: (line) => console.error(line) }).catch((error: unknown) => {
+        console.error(`left out, Redis: ${error instanceof Error ? error.message : String(error)}`);
+        return null;
+      })
+    : null;
+  const redis =
+    program === null
+      ? null
+      : await startRedis({ program, dir: join(folder, 'redis'), logFile: join(folder, 'redis.log'), logger });
+  return {
+    postgresUrl: postgres.url,
+    redisUrl: redis?.url ?? null,
+    async stop() {
+      await Promise.all([redis?.stop(), postgres.stop()]);
+      await removePostgresData(postgresFolder);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
