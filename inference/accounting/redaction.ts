@@ -10,9 +10,34 @@ import type { RouteEntry } from '../routing/route-entry.ts';
 const LOST = 'pii:lost';
 const GONE = '…';
 
+/** An id or a field this long is not in another text by chance. */
+const TELLING_LENGTH = 6;
+
+const fieldsOf = new WeakMap<RouteEntry, ReadonlySet<string>>();
+
+/** Request fields of a route that hold personal data, by any of the versions it has loaded: they take the same requests. */
+export function personalFieldsOf(entry: RouteEntry): ReadonlySet<string> {
+  let fields = fieldsOf.get(entry);
+  if (fields === undefined) {
+    fields = new Set(entry.loaded.flatMap((served) => served.personal.fields));
+    fieldsOf.set(entry, fields);
+  }
+  return fields;
+}
+
+/** The personal field whose value a client has put into an id; ids are logged, answered and joined with outcomes as they are. */
+export function personalFieldIn(entry: RouteEntry, id: string, request: Row): string | undefined {
+  for (const name of personalFieldsOf(entry)) {
+    const value = request[name];
+    if (value === undefined || value === null || typeof value === 'boolean') continue;
+    const text = String(value);
+    if (id === text || (text.length >= TELLING_LENGTH && id.includes(text))) return name;
+  }
+  return undefined;
+}
+
 export class Redactor {
   readonly #readKey: () => Promise<string>;
-  readonly #fields = new WeakMap<RouteEntry, ReadonlySet<string>>();
   #key: string | undefined;
 
   /** @param readKey the key that makes tokens; asked until it answers */
@@ -42,7 +67,7 @@ export class Redactor {
     record: LoggedPrediction,
     fields: Readonly<Record<string, unknown>>,
   ): LoggedPrediction {
-    const personal = this.#fieldsOf(entry);
+    const personal = personalFieldsOf(entry);
     if (personal.size === 0 && served.personal.features.length === 0) return record;
     const redacted: string[] = [];
     const request: Record<string, Row[string]> = { ...record.request };
@@ -68,16 +93,6 @@ export class Redactor {
       error: record.error === null ? null : this.#withoutValues(record.error, personal, record.request, fields),
       redacted,
     };
-  }
-
-  /** By any of the versions that the route has loaded: they take the same request. */
-  #fieldsOf(entry: RouteEntry): ReadonlySet<string> {
-    let fields = this.#fields.get(entry);
-    if (fields === undefined) {
-      fields = new Set(entry.loaded.flatMap((served) => served.personal.fields));
-      this.#fields.set(entry, fields);
-    }
-    return fields;
   }
 
   #token(value: PersonalValue): string {

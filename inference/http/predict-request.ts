@@ -4,6 +4,7 @@ import type { Row } from '../../domain/project/expression.ts';
 import { isTimeFault, readTime } from '../../domain/features/time-text.ts';
 import type { Micros } from '../../domain/time.ts';
 import { newPredictionId } from '../accounting/prediction-id.ts';
+import { personalFieldIn, personalFieldsOf } from '../accounting/redaction.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
 import type { Instance, Override } from '../scoring/answer.ts';
 import type { FeatureInput } from '../scoring/feature-batch.ts';
@@ -13,6 +14,7 @@ import { fieldsFor } from '../scoring/request-for.ts';
 const RESERVED = ['id', 'unit', 'asOf'] as const;
 export const MAX_INSTANCES = 1_000;
 const MAX_TEXT = 256;
+const HIDDEN = '…';
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -51,19 +53,22 @@ export function readInstances(body: unknown, entry: RouteEntry, now: Micros, ove
 function readInstance(members: Members, path: string, { entry, now, override }: Context): Instance {
   const { id, unit, asOf, ...fields } = members;
   const predictionId = id === undefined ? newPredictionId() : readText(id, `${path}id`);
+  const request = checkFields(fields, path, entry);
+  if (id !== undefined) refusePersonalId(predictionId, `${path}id`, request, entry);
   return {
     predictionId,
     unit: unit === undefined ? predictionId : readText(unit, `${path}unit`),
     asOf: asOf === undefined ? now : readInstant(asOf, `${path}asOf`),
     isReplay: asOf !== undefined,
     fields,
-    request: checkFields(fields, path, entry),
+    request,
     ...(override !== undefined && { override }),
   };
 }
 
 /** A field that only another version of the route reads is not the champion's to refuse. */
-function checkFields(fields: Members, path: string, { champion, loaded }: RouteEntry): Row {
+function checkFields(fields: Members, path: string, entry: RouteEntry): Row {
+  const { champion, loaded } = entry;
   const { input, featureSet } = champion;
   let extra = false;
   for (const name of Object.keys(fields)) {
@@ -71,7 +76,9 @@ function checkFields(fields: Members, path: string, { champion, loaded }: RouteE
     extra = true;
     if (loaded.some((served) => reads(served.input, name))) continue;
     const known = [...input.request.map((field) => field.name), ...RESERVED].join(', ');
-    throw invalid(`${path}${name}`, fields[name], `is not a field of ${featureSet}; an instance has ${known}`);
+    // it may be a personal field that is misspelt
+    const shown = personalFieldsOf(entry).size > 0 ? HIDDEN : fields[name];
+    throw invalid(`${path}${name}`, shown, `is not a field of ${featureSet}; an instance has ${known}`);
   }
   try {
     return input.checkRequest(extra ? fieldsFor(input, fields) : fields);
@@ -83,6 +90,14 @@ function checkFields(fields: Members, path: string, { champion, loaded }: RouteE
       fields: { ...error.fields, field: `${path}${typeof field === 'string' ? field : ''}` },
     });
   }
+}
+
+/** An id goes where personal values do not: into the log and the table of outcomes, as it is. */
+function refusePersonalId(id: string, field: string, request: Row, entry: RouteEntry): void {
+  const personal = personalFieldIn(entry, id, request);
+  if (personal === undefined) return;
+  const rule = `must not hold the value of "${personal}", which is personal: ids are logged as they are`;
+  throw new SerinError('INPUT_INVALID', `${field}: ${rule}`, { fields: { field, rule } });
 }
 
 function reads({ request }: FeatureInput, name: string): boolean {
