@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { readFields, readVersion } from './commands/models.ts';
+import { readVersion } from './commands/models.ts';
+import { readFields } from './commands/predict.ts';
 import { durationMs } from './commands/training.ts';
 import { checkNode } from './diagnose.ts';
 import { fields, table } from './output.ts';

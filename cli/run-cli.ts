@@ -35,9 +35,10 @@ const GROUPS: readonly Group[] = [
   { names: ['plan', 'features'], load: () => import('./commands/features.ts') },
   { names: ['train', 'runs', 'gates', 'deliver', 'schedule'], load: () => import('./commands/training.ts') },
   {
-    names: ['models', 'predict', 'outcomes', 'quality', 'alerts', 'monitor'],
+    names: ['models', 'outcomes', 'quality', 'alerts', 'monitor'],
     load: () => import('./commands/models.ts'),
   },
+  { names: ['predict'], load: () => import('./commands/predict.ts') },
   { names: ['consistency'], load: () => import('./commands/consistency.ts') },
   { names: ['serve'], load: () => import('./commands/serve.ts') },
   { names: ['rollout', 'rollback'], load: () => import('./commands/rollout.ts') },

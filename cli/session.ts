@@ -28,6 +28,8 @@ export interface PlatformAddresses {
 export interface Session {
   readonly api: ApiClient;
   readonly inferenceUrl: string;
+  /** Of whom the command acts as; the API client sends it by itself. */
+  readonly token: string;
   readonly home: string;
 }
 
@@ -53,14 +55,16 @@ export async function openSession(options: GlobalOptions, role: keyof Credential
   const home = homeOf(options);
   const platform = await readPlatform(home);
   const given = config.given;
+  const token = await tokenOf(options, home, config.token, role);
   return {
     api: createApiClient({
       url: options.api ?? (given.has('SERIN_API_URL') ? config.apiUrl : (platform?.apiUrl ?? config.apiUrl)),
-      token: await tokenOf(options, home, config.token, role),
+      token,
     }),
     inferenceUrl: given.has('SERIN_INFERENCE_URL')
       ? config.inferenceUrl
       : (platform?.inferenceUrl ?? config.inferenceUrl),
+    token,
     home,
   };
 }

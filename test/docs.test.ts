@@ -10,6 +10,7 @@ import { register as registerForget } from '../cli/commands/forget.ts';
 import { register as registerFeatures } from '../cli/commands/features.ts';
 import { register as registerModels } from '../cli/commands/models.ts';
 import { register as registerPlatform } from '../cli/commands/platform.ts';
+import { register as registerPredict } from '../cli/commands/predict.ts';
 import { register as registerRollout } from '../cli/commands/rollout.ts';
 import { register as registerServe } from '../cli/commands/serve.ts';
 import { register as registerSources } from '../cli/commands/sources.ts';
@@ -167,6 +168,7 @@ function program(): Command {
     registerSources,
     registerTraining,
     registerModels,
+    registerPredict,
     registerConsistency,
     registerRollout,
     registerAdministration,

@@ -22,6 +22,7 @@ const VersionView = Type.Object({
   runId: Maybe(Type.String()),
   registeredAt: At,
   evaluation: Document('The offline evaluation; null for the rule.'),
+  calibration: Document('What makes the scores probabilities; null where they are answered as the model gives them.'),
 });
 const Params = Type.Object({ model: Name });
 
@@ -166,6 +167,18 @@ export function registerModelRoutes(api: Api, { db }: ApiContext): void {
 }
 
 function viewOf({ version, kind, stage, stageReason, manifest, author, runId, registeredAt }: ModelVersion) {
-  const { training, featureSet, evaluation } = manifest;
-  return { version, kind, stage, stageReason, training, featureSet, author, runId, registeredAt, evaluation };
+  const { training, featureSet, evaluation, calibration = null } = manifest;
+  return {
+    version,
+    kind,
+    stage,
+    stageReason,
+    training,
+    featureSet,
+    author,
+    runId,
+    registeredAt,
+    evaluation,
+    calibration,
+  };
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
+import type { Calibration } from '../../domain/calibration/calibration.ts';
 import { SerinError } from '../../domain/errors.ts';
-import { readProblem } from '../api-client.ts';
 import { EXIT } from '../exit-codes.ts';
 import { fields, instant, print, table } from '../output.ts';
 import { readRows } from '../read-rows.ts';
@@ -29,6 +29,7 @@ interface ModelDetails {
     readonly author: string;
     readonly registeredAt: number;
     readonly evaluation: { readonly auc: { readonly value: number } | null } | null;
+    readonly calibration: Calibration | null;
   }[];
   readonly activeRollout: { readonly rolloutId: string; readonly phase: string } | null;
 }
@@ -89,7 +90,7 @@ export function register(program: Command, { action }: CliContext): void {
             '',
             table(
               output,
-              ['version', 'kind', 'stage', 'training', 'feature set', 'auc', 'author', 'registered'],
+              ['version', 'kind', 'stage', 'training', 'feature set', 'auc', 'calibration', 'author', 'registered'],
               versions.map((each) => [
                 `v${each.version}`,
                 each.kind,
@@ -97,6 +98,7 @@ export function register(program: Command, { action }: CliContext): void {
                 each.training,
                 each.featureSet,
                 each.evaluation?.auc?.value.toFixed(4),
+                each.calibration?.method,
                 each.author,
                 instant(each.registeredAt),
               ]),
@@ -132,39 +134,6 @@ export function register(program: Command, { action }: CliContext): void {
           }),
         );
       }),
-    );
-
-  program
-    .command('predict')
-    .argument('<model>')
-    .argument('[fields...]', 'request fields as name=value; a value that is JSON is taken as such')
-    .description('ask the inference tier')
-    .option('--body <json>', 'the whole request: one instance, or {"instances": […]}')
-    .option('--explain', 'with the features that were used')
-    .addHelpText('after', '\nExample:\n  serin predict flight-delay origin=SEA destination=SFO distance=679')
-    .action(
-      action<GlobalOptions & { body?: string; explain?: boolean }>(
-        async ({ output, options, args: [model, ...given] }) => {
-          const { inferenceUrl } = await openSession(options, 'viewer');
-          const body = options.body === undefined ? readFields(given) : parseBody(options.body);
-          const target = `${inferenceUrl}/v1/models/${model}/predict${options.explain === true ? '?explain=features' : ''}`;
-          const answer = await post(target, body);
-          print(output, answer, ({ predictions }) =>
-            predictions
-              .map(({ predictionId, score, label, version, arm, rung, asOf, features }) =>
-                fields({
-                  prediction: predictionId,
-                  score,
-                  label,
-                  'answered by': `v${version} (${arm}, ${rung})`,
-                  'as of': asOf,
-                  ...features,
-                }),
-              )
-              .join('\n\n'),
-          );
-        },
-      ),
     );
 
   const outcomes = program.command('outcomes').description('what came of predictions');
@@ -257,66 +226,6 @@ export function register(program: Command, { action }: CliContext): void {
         );
       }),
     );
-}
-
-interface PredictAnswer {
-  readonly predictions: readonly {
-    readonly predictionId: string;
-    readonly score: number;
-    readonly label: number;
-    readonly version: number;
-    readonly arm: string;
-    readonly rung: string;
-    readonly asOf: string;
-    readonly features?: Readonly<Record<string, number | null>>;
-  }[];
-}
-
-async function post(target: string, body: object): Promise<PredictAnswer> {
-  let response: Response;
-  try {
-    response = await fetch(target, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    });
-  } catch (error) {
-    throw new SerinError('MODEL_NOT_READY', `nothing answers at ${target}; start it with: serin up`, { cause: error });
-  }
-  const text = await response.text();
-  if (response.ok) return JSON.parse(text) as PredictAnswer;
-  throw (
-    readProblem(text) ??
-    new SerinError('MODEL_NOT_READY', `${target} answered ${response.status}: ${text.slice(0, 200)}`)
-  );
-}
-
-/** `origin=SEA distance=679` → `{origin: 'SEA', distance: 679}`; quote a text that looks like JSON: `code='"12"'`. */
-export function readFields(given: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(
-    given.map((pair) => {
-      const at = pair.indexOf('=');
-      if (at < 1) throw new SerinError('INPUT_INVALID', `"${pair}" is no field; write name=value`);
-      const text = pair.slice(at + 1);
-      let value: unknown = text;
-      try {
-        value = JSON.parse(text);
-      } catch {
-        // not JSON: the text itself
-      }
-      return [pair.slice(0, at), value];
-    }),
-  );
-}
-
-function parseBody(text: string): object {
-  try {
-    const body: unknown = JSON.parse(text);
-    if (typeof body === 'object' && body !== null) return body;
-  } catch (error) {
-    throw new SerinError('INPUT_INVALID', `--body is no JSON: ${(error as Error).message}`, { cause: error });
-  }
-  throw new SerinError('INPUT_INVALID', '--body must be a JSON object');
 }
 
 /** `v2` or `2`. */

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { type Calibration, calibrationText } from '../../domain/calibration/calibration.ts';
 import type { GateReport } from '../../domain/gates/gate-report.ts';
 import { SerinError } from '../../domain/errors.ts';
 import { EXIT } from '../exit-codes.ts';
@@ -35,10 +36,12 @@ interface RunDetails extends RunAnswer {
   readonly result: {
     readonly trainRows?: number;
     readonly trainSeconds?: number;
+    readonly calibration?: Calibration;
     readonly evaluation?: {
       readonly auc: { readonly value: number; readonly low: number; readonly high: number } | null;
       readonly logLoss: { readonly value: number };
       readonly brier: { readonly value: number };
+      readonly calibration: { readonly ece: number; readonly before?: { readonly ece: number } };
     };
   } | null;
 }
@@ -228,9 +231,22 @@ function runFields({ result, ...run }: RunDetails): string {
         : `${auc.value.toFixed(4)} (${auc.low.toFixed(4)} … ${auc.high.toFixed(4)})`,
     'log loss': evaluation?.logLoss.value,
     Brier: evaluation?.brier.value,
+    calibration: result?.calibration === undefined ? null : calibrationText(result.calibration),
+    'calibration error': evaluation === undefined ? null : calibrationError(evaluation.calibration),
     started: instant(run.startedAt),
     ended: run.endedAt === null ? null : instant(run.endedAt),
   });
+}
+
+/** `0.0123 (0.0956 before)` */
+function calibrationError({
+  ece,
+  before,
+}: {
+  readonly ece: number;
+  readonly before?: { readonly ece: number };
+}): string {
+  return `${ece.toFixed(4)}${before === undefined ? '' : ` (${before.ece.toFixed(4)} before)`}`;
 }
 
 function gateLines(report: GateReport | null): string {

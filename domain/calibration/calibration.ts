@@ -38,6 +38,22 @@ export function calibrate(calibration: Calibration, score: number): number {
   }
 }
 
+/** `platt, slope 0.39, intercept 0.16, fitted on 1440 rows` */
+export function calibrationText(calibration: Calibration): string {
+  return `${calibration.method}, ${parametersText(calibration)}, fitted on ${calibration.rows} rows`;
+}
+
+function parametersText(calibration: Calibration): string {
+  switch (calibration.method) {
+    case 'platt':
+      return `slope ${calibration.slope.toFixed(2)}, intercept ${calibration.intercept.toFixed(2)}`;
+    case 'temperature':
+      return `T ${calibration.temperature.toFixed(2)}`;
+    case 'isotonic':
+      return `${calibration.scores.length} points`;
+  }
+}
+
 /** ln(p / (1 − p)), finite also for 0 and 1. */
 export function logit(score: number): number {
   const p = score < LEAST_SCORE ? LEAST_SCORE : score > GREATEST_SCORE ? GREATEST_SCORE : score;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import golden from '../../test/golden/calibration.json' with { type: 'json' };
 import { expectedCalibrationError } from '../statistics/calibration.ts';
-import { type Calibration, calibrate, CALIBRATION_METHODS } from './calibration.ts';
+import { type Calibration, calibrate, CALIBRATION_METHODS, calibrationText } from './calibration.ts';
 import { fitCalibration } from './fit-calibration.ts';
 
 const probabilities = (calibration: Calibration) => golden.probes.map((score) => calibrate(calibration, score));
@@ -135,6 +135,15 @@ test('rows of one class above a score do not make it certain', () => {
   const platt = fitCalibration('platt', y, scores);
   expect(calibrate(platt, 0.6)).toBeLessThan(1);
   expect(calibrate(platt, 0.6)).toBeGreaterThan(0.5);
+});
+
+test('a calibration has a line of text', () => {
+  const [{ y, scores }] = golden.cases as [(typeof golden.cases)[number]];
+  expect(CALIBRATION_METHODS.map((method) => calibrationText(fitCalibration(method, y, scores)))).toEqual([
+    'platt, slope 0.39, intercept 0.16, fitted on 240 rows',
+    'isotonic, 16 points, fitted on 240 rows',
+    'temperature, T 2.69, fitted on 240 rows',
+  ]);
 });
 
 function alternating(rows: number): number[] {

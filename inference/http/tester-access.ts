@@ -22,7 +22,7 @@ export interface TesterAccess {
    * @throws SerinError UNAUTHENTICATED without a known token, FORBIDDEN without the role, DATABASE_UNAVAILABLE for a token
    *   that is not known here while PostgreSQL is away, OVERLOADED while too many such tokens are looked up
    */
-  authorize(authorization: string | undefined): Promise<Principal>;
+  readonly authorize: (authorization: string | undefined) => Promise<Principal>;
 }
 
 /**
