@@ -12,6 +12,6 @@ export async function createInlineSession(
   name: string,
   choice: SessionChoice,
 ): Promise<TensorSession> {
-  const { run, release } = await openOrtSession(path, name, choice);
-  return { inputs, outputs, batched, run, release };
+  const session = await openOrtSession(path, name, choice);
+  return { ...session, inputs, outputs, batched };
 }

@@ -92,14 +92,24 @@ export class ModelLoader {
 
   /** @returns the thread when it keeps the model; it loads no other one then */
   async #open(source: ModelSource): Promise<{ inspection: Inspection; thread: ThreadHandle | null }> {
-    let kept: ThreadHandle | null = null;
-    const inspection = await this.#withThread(async (thread) => {
-      const opened = await thread.ask('open', source, LOAD_WITHIN_MS);
-      if (opened.report.runner === 'thread') kept = thread;
-      return opened;
+    const { inspection, thread } = await this.#withThread(async (loading) => {
+      const opened = await loading.ask('open', { source, givingWay: true }, LOAD_WITHIN_MS);
+      return { inspection: opened.inspection, thread: opened.kept ? loading : null };
     });
-    if (kept !== null) this.#idle = null;
-    return { inspection, thread: kept };
+    if (thread) this.#idle = null;
+    if (thread || inspection.report.runner !== 'thread') return { inspection, thread };
+    // the thread that loaded it must go on giving way: another one, as quick as the rest, is to keep it
+    const keeping = new ThreadHandle();
+    try {
+      const again = await keeping.ask('open', { source, givingWay: false }, LOAD_WITHIN_MS);
+      if (again.kept) return { inspection: again.inspection, thread: keeping };
+      // measured anew, it need not stay there
+      await keeping.end();
+      return { inspection: again.inspection, thread: null };
+    } catch (error) {
+      await keeping.end();
+      throw error;
+    }
   }
 
   async #withThread<T>(use: (thread: ThreadHandle) => Promise<T>): Promise<T> {

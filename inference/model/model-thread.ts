@@ -6,10 +6,23 @@ import { type ErrorCode, SerinError } from '../../domain/errors.ts';
 import type { Tensor } from '../oip/model.ts';
 import { type Inspection, inspectModel, type ModelSource } from './inspect-model.ts';
 import type { OrtSession } from './ort-session.ts';
+import { giveWay, giveWayNoMore } from './thread-priority.ts';
 import { treeBuffers } from './tree-runner.ts';
 
+export interface OpenTask {
+  readonly source: ModelSource;
+  /** The thread gives way to others meanwhile. */
+  readonly givingWay: boolean;
+}
+
+export interface Opened {
+  readonly inspection: Inspection;
+  /** The thread keeps the model. One that is to keep it and cannot be quick again does not. */
+  readonly kept: boolean;
+}
+
 export interface ThreadTasks {
-  readonly open: { readonly task: ModelSource; readonly result: Inspection };
+  readonly open: { readonly task: OpenTask; readonly result: Opened };
   readonly run: {
     readonly task: { readonly inputs: readonly Tensor[]; readonly outputs: readonly number[] };
     readonly result: Tensor[];
@@ -45,15 +58,19 @@ let kept: OrtSession | null = null;
 async function carryOut({ kind, task }: ThreadTask): Promise<Carried> {
   switch (kind) {
     case 'open': {
-      const { session, ...inspection } = await inspectModel(task);
-      kept = session;
-      return { result: inspection, transfer: inspection.trees === null ? [] : treeBuffers(inspection.trees) };
+      if (task.givingWay) giveWay();
+      const { session, ...inspection } = await inspectModel(task.source);
+      if (!task.givingWay || giveWayNoMore()) kept = session;
+      else await session?.release();
+      const opened: Opened = { inspection, kept: kept !== null };
+      return { result: opened, transfer: inspection.trees === null ? [] : treeBuffers(inspection.trees) };
     }
     case 'run': {
       const tensors = await kept!.run(task.inputs, task.outputs);
       return { result: tensors };
     }
     case 'digest': {
+      giveWay();
       const hash = createHash('sha256');
       for await (const chunk of createReadStream(task.path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
       return { result: hash.digest('hex') };
