@@ -18,7 +18,7 @@ export function createAdmissionMetrics(
   const registers = [registry];
   const refusals = new Counter({
     name: 'serin_inference_refused_total',
-    help: 'Requests refused: their deadline could not be met, the queue was full, their place went to more urgent work, or their client was over its rate.',
+    help: 'Requests refused: their deadline could not be met, their turn came too late, the queue was full, their place went to more urgent work, or their client was over its rate.',
     labelNames: ['reason'],
     registers,
   });

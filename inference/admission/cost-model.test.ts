@@ -24,9 +24,13 @@ test('batches of one size are estimated right at that size and called blind', ()
   expect(fitted(sizes(100).map((n) => [n, n])).isBlind).toBe(false);
 });
 
-test('a slope once known is kept while all batches have one size', () => {
-  const cost = fitted([...sizes(200).map((n) => [n, 1 + 0.5 * n] as const), ...new Array(1_000).fill([8, 5])]);
-  expect(cost.perRowMs).toBeCloseTo(0.5, 1);
+test('a slope once known is given up slowly while all batches have one size, so that larger ones are tried', () => {
+  const cost = fitted(sizes(200).map((n) => [n, 1 + 0.5 * n]));
+  for (let i = 0; i < 50; i++) cost.observe(8, 5, i);
+  expect(cost.perRowMs).toBeGreaterThan(0.4);
+  for (let i = 0; i < 1_000; i++) cost.observe(8, 5, i);
+  expect(cost.perRowMs).toBeLessThan(0.1);
+  expect(cost.estimateMs(8)).toBeCloseTo(5, 6);
 });
 
 test('one outlier moves the estimate by less than a tenth', () => {

@@ -7,6 +7,10 @@ const SURPRISES_BELIEVED = 3;
 const NOISE_MS = 0.25;
 /** How much the standing slope weighs, as a share of the square of the mean size: batches that differ by a tenth outweigh it. */
 const SLOPE_INERTIA = 0.01;
+/** Where all batches have one size, the slope is given up by this a batch: larger batches are then tried, and teach it. */
+const FORGETTING = 0.99;
+/** What of the first observation is taken to be by the row: little, so that larger batches are tried. */
+const FIRST_SLOPE = 0.1;
 /** Fewer observations say nothing that a request may be refused for. */
 const OBSERVATIONS_NEEDED = 3;
 /** Older observations neither: a server that refuses everything for what it believes would never learn otherwise. */
@@ -18,8 +22,8 @@ const BELIEVED_FOR_MS = 2_000;
  *
  *   b = (cov(n, t) + κ·b₀) / (var(n) + κ)     a = mean(t) − b·mean(n)      κ = 0.01·mean(n)², b₀ the slope before
  *
- * The ridge towards the last slope keeps it where all batches have one size, which says nothing of it; at the first
- * observation half of the time is taken as fixed. One outlier (a collected heap, a model loaded) is cut; a cost that has
+ * The ridge towards the last slope stands in where all batches have one size, which says nothing of it. What is not known
+ * is taken to be cheap: the batches that follow from this are larger, and show what it is. One outlier (a collected heap, a model loaded) is cut; a cost that has
  * really changed is believed after three. Observing allocates nothing.
  */
 export class CostModel {
@@ -52,7 +56,7 @@ export class CostModel {
   /** Whether the recent batches were of sizes so alike that they do not tell fixed cost from cost by the row. */
   get isBlind(): boolean {
     const mean = this.meanRows;
-    return this.#rowsSquared / this.#weight - mean * mean < SLOPE_INERTIA * mean * mean;
+    return this.#weight > 0 && this.#rowsSquared / this.#weight - mean * mean < SLOPE_INERTIA * mean * mean;
   }
 
   /** Whether a request may be refused by it. */
@@ -79,7 +83,7 @@ export class CostModel {
 
   #believable(rows: number, ms: number): number {
     if (this.#observations === 0) {
-      this.#perRowMs = ms / 2 / rows;
+      this.#perRowMs = (FIRST_SLOPE * ms) / rows;
       return ms;
     }
     const limit = OUTLIER * this.estimateMs(rows) + NOISE_MS;
@@ -97,7 +101,8 @@ export class CostModel {
     const variance = Math.max(0, this.#rowsSquared / this.#weight - meanRows * meanRows);
     const covariance = this.#rowsMs / this.#weight - meanRows * meanMs;
     const inertia = SLOPE_INERTIA * meanRows * meanRows;
-    const slope = Math.max(0, (covariance + inertia * this.#perRowMs) / (variance + inertia));
+    const before = this.#perRowMs * (variance < inertia ? FORGETTING : 1);
+    const slope = Math.max(0, (covariance + inertia * before) / (variance + inertia));
     const fixed = meanMs - slope * meanRows;
     this.#fixedMs = Math.max(0, fixed);
     // a line through the origin, where the free one would start below it

@@ -170,7 +170,7 @@ test('work whose deadline has passed in the queue is refused and not computed, a
   await endBatch();
   expect([batches, refused]).toEqual([
     [['running'], ['urgent']],
-    ['late: deadline', 'background: deadline'],
+    ['late: late', 'background: late'],
   ]);
 });
 
@@ -181,7 +181,7 @@ test('work without a deadline is not kept waiting longer than half a minute', as
   submit('forgotten');
   clock.ms = 30_001;
   await endBatch();
-  expect(refused).toEqual(['forgotten: deadline']);
+  expect(refused).toEqual(['forgotten: late']);
 });
 
 test('a batch is cut so that the tightest deadline in it is kept', async () => {

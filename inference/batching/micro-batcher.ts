@@ -37,8 +37,12 @@ const BACKGROUND_SHARE = 0.25;
 const SLICE_MS = 2;
 /** … or to this many times its fixed cost, so that cutting costs no more than a fifth of what the model can do. */
 const SLICE_PER_FIXED = 4;
-/** Waits are taken to be this much longer than estimated: what is taken at the last moment and late after all was waited for in vain. */
-const WAIT_MARGIN = 1.25;
+/**
+ * Waits are taken to be longer than estimated by a factor: what is taken at the last moment and late after all has waited in
+ * vain. Each piece that is late adds to the factor, and time takes it back.
+ */
+const MARGIN = { least: 1.25, most: 3, late: 0.05, fadesInMs: 2_000 } as const;
+const READING_WEIGHT = 0.1;
 /** Work without a deadline does not wait longer than clients do. */
 const PATIENCE_MS = 30_000;
 const EMPTY: readonly never[] = [];
@@ -59,6 +63,9 @@ export class MicroBatcher<Work extends QueuedWork> {
   #running = false;
   #batchEndsMs = 0;
   #busyMs = 0;
+  /** Mean time from one batch to the next while work is queued: requests are read, answered and refused in it. */
+  #readingMs = 0;
+  #margin: number = MARGIN.least;
   #idle: (() => void)[] = [];
   #passed: { readonly submittedMs: number; readonly resolve: () => void }[] = [];
 
@@ -82,13 +89,15 @@ export class MicroBatcher<Work extends QueuedWork> {
 
   /** How long work that came now would wait for its batch: what runs, and what is queued before it. @param cost of its model */
   estimatedWaitMs(priority: Priority, cost: CostModel | undefined, nowMs: number): number {
-    let waitMs = Math.max(0, this.#batchEndsMs - nowMs);
+    if (!this.#running) return 0;
+    let waitMs = Math.max(0, this.#batchEndsMs - nowMs) + this.#readingMs;
     let rows = 0;
     for (let each = 0; each <= priority; each++) {
       waitMs += this.#queues[each]!.costMs;
       rows += this.#queues[each]!.rows;
     }
-    if (rows > 0 && cost !== undefined) waitMs += Math.ceil(rows / this.#rowsPerBatch(cost)) * cost.fixedMs;
+    // what does not fill a batch before it is in its own
+    if (cost !== undefined) waitMs += Math.floor(rows / this.#rowsPerBatch(cost)) * (cost.fixedMs + this.#readingMs);
     return waitMs;
   }
 
@@ -107,7 +116,7 @@ export class MicroBatcher<Work extends QueuedWork> {
     if (noRoom !== null) return noRoom;
     if (deadlineMs === Infinity || cost === undefined || !cost.isTrusted(nowMs)) return null;
     const waitMs = this.estimatedWaitMs(priority, cost, nowMs);
-    const answeredMs = nowMs + waitMs * WAIT_MARGIN + cost.estimateMs(rows);
+    const answeredMs = nowMs + waitMs * this.#margin + cost.estimateMs(rows);
     if (answeredMs <= deadlineMs) return null;
     return {
       reason: 'deadline',
@@ -152,12 +161,14 @@ export class MicroBatcher<Work extends QueuedWork> {
       const batch = this.#take(startedMs);
       if (batch.length > 0) {
         await this.#options.run(batch);
-        this.#busyMs += this.#nowMs() - startedMs;
+        const endedMs = this.#nowMs();
+        observe(batch, startedMs, endedMs);
+        this.#busyMs += endedMs - startedMs;
         this.#batchEndsMs = 0;
+        this.#margin -= (this.#margin - MARGIN.least) * Math.min(1, (endedMs - startedMs) / MARGIN.fadesInMs);
         // what came meanwhile is read now, and refused now if need be
         if (this.#queuedRows > 0) await nextTurn();
-        // with the turn: it is how long the next batch had to wait for this one
-        observe(batch, startedMs, this.#nowMs());
+        this.#readingMs += READING_WEIGHT * (this.#nowMs() - endedMs - this.#readingMs);
       }
       if (this.#passed.length > 0) this.#letPass();
     }
@@ -216,10 +227,11 @@ export class MicroBatcher<Work extends QueuedWork> {
     if (nowMs + neededMs <= deadlineMs && waitedMs <= PATIENCE_MS) return false;
     queue.shift();
     this.#queuedRows -= work.rows;
+    this.#margin = Math.min(MARGIN.most, this.#margin + MARGIN.late);
     this.#refuse(
       work,
       {
-        reason: 'deadline',
+        reason: 'late',
         detail: `it waited ${shown(waitedMs)} ms for its turn, longer than ${deadlineMs === Infinity ? 'anybody is kept' : 'its deadline allows'}`,
         retryAfterMs: waitedMs,
       },
@@ -271,11 +283,12 @@ export class MicroBatcher<Work extends QueuedWork> {
 
   #rowsPerBatch(cost: CostModel): number {
     const { maxBatchRows } = this.#options.limits;
-    if (cost.perRowMs === 0) return maxBatchRows;
-    // batches of one size say nothing of larger ones: then one twice as large is tried
-    const tried = cost.isBlind ? 2 * cost.meanRows : 1;
-    const sliced = Math.max(SLICE_MS, SLICE_PER_FIXED * cost.fixedMs) / cost.perRowMs;
-    return Math.min(maxBatchRows, Math.max(1, Math.floor(Math.max(sliced, tried))));
+    const { meanRows } = cost;
+    // batches of one size say nothing of larger ones: one twice as large is tried, or what is short however rows count
+    const rows = cost.isBlind
+      ? meanRows * Math.max(2, SLICE_MS / cost.estimateMs(meanRows))
+      : Math.max(SLICE_MS, SLICE_PER_FIXED * cost.fixedMs) / cost.perRowMs;
+    return Number.isNaN(rows) ? maxBatchRows : Math.max(1, Math.min(maxBatchRows, Math.floor(rows)));
   }
 }
 

@@ -32,6 +32,29 @@ export function linearOnnx({
   return Buffer.concat([integer(1, 8), message(7, graph), message(8, [text(1, ''), integer(2, OPSET)])]);
 }
 
+export interface AveragingModel {
+  readonly features: number;
+  readonly width: number;
+  readonly steps: number;
+}
+
+/** `score = mean(features)`, float32 [N, F] → [N, 1], by way of `steps` products with a width × width matrix: a model that takes its time. */
+export function averagingOnnx({ features, width, steps }: AveragingModel): Uint8Array {
+  const filled = (rows: number, columns: number) => new Array<number>(rows * columns).fill(1 / rows);
+  const graph = [
+    message(1, node('MatMul', ['features', 'first'], 'step0')),
+    ...Array.from({ length: steps }, (_, i) => message(1, node('MatMul', [`step${i}`, 'again'], `step${i + 1}`))),
+    message(1, node('MatMul', [`step${steps}`, 'last'], 'score')),
+    text(2, 'averaging'),
+    message(5, floats('first', [features, width], filled(features, width))),
+    message(5, floats('again', [width, width], filled(width, width))),
+    message(5, floats('last', [width, 1], filled(width, 1))),
+    message(11, matrix('features', features, FLOAT)),
+    message(12, matrix('score', 1, FLOAT)),
+  ];
+  return Buffer.concat([integer(1, 8), message(7, graph), message(8, [text(1, ''), integer(2, OPSET)])]);
+}
+
 export interface IdentityModel {
   /** One output `out<i>` per input `in<i>`; element types as in onnx.proto (1 float32, 7 int64, 8 string, 9 bool, 10 float16, 11 float64). */
   readonly elementTypes: readonly number[];
