@@ -13,6 +13,7 @@ interface ServeOptions extends GlobalOptions {
   readonly port: string;
   readonly processes: string;
   readonly grpcPort?: string;
+  readonly deadlineMs?: string;
 }
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
@@ -27,6 +28,10 @@ export function register(program: Command, { action }: CliContext): void {
     .option('--port <port>', 'port to listen on; 0 takes a free one', '8090')
     .option('--grpc-port <port>', 'port for the protocol over gRPC; none when left out')
     .option('--processes <n>', 'serving processes behind the one port, about one a core', '1')
+    .option(
+      '--deadline-ms <ms>',
+      'refuse at once what cannot be answered within this; requests may ask for less (x-serin-deadline-ms)',
+    )
     .addHelpText(
       'after',
       [
@@ -59,6 +64,9 @@ async function serve(output: Output, options: ServeOptions, args: readonly strin
         SERIN_INFERENCE_PROCESSES: String(whole(options.processes, '--processes', 1, 256)),
         ...(options.grpcPort !== undefined && {
           SERIN_INFERENCE_GRPC_PORT: String(whole(options.grpcPort, '--grpc-port', 1, 65_535)),
+        }),
+        ...(options.deadlineMs !== undefined && {
+          SERIN_INFERENCE_DEADLINE_MS: String(whole(options.deadlineMs, '--deadline-ms', 1, 60_000)),
         }),
         ...(!config.given.has('SERIN_METRICS_PORT') && { SERIN_METRICS_PORT: '0' }),
         ...(!config.given.has('SERIN_LOG_LEVEL') && { SERIN_LOG_LEVEL: 'warn' }),

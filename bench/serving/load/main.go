@@ -37,7 +37,15 @@ type report struct {
 	P999Ms      float64 `json:"p999Ms"`
 	MaxMs       float64 `json:"maxMs"`
 	LoadCPU     float64 `json:"loadCpuSeconds"`
-	FirstError  string  `json:"firstError"`
+	// Refused: 503 and 429, which are failed too
+	Refused      int     `json:"refused"`
+	RefusedP50Ms float64 `json:"refusedP50Ms"`
+	RefusedP99Ms float64 `json:"refusedP99Ms"`
+	// of those, the ones that do not say when to try again
+	WithoutRetryAfter int64 `json:"withoutRetryAfter"`
+	// no answer within ten seconds
+	Hung       int64  `json:"hung"`
+	FirstError string `json:"firstError"`
 }
 
 type client struct {
@@ -58,16 +66,26 @@ func (c *client) connect() error {
 	return nil
 }
 
+// An answer other than 200.
+type refusal struct {
+	line       string
+	refused    bool
+	retryAfter bool
+}
+
+func (r *refusal) Error() string { return r.line }
+
 func (c *client) send(request []byte) error {
 	if err := c.connect(); err != nil {
 		return err
 	}
-	if err := c.exchange(request); err != nil {
+	err := c.exchange(request)
+	var answer *refusal
+	if err != nil && !errors.As(err, &answer) {
 		c.conn.Close()
 		c.conn = nil
-		return err
 	}
-	return nil
+	return err
 }
 
 func (c *client) exchange(request []byte) error {
@@ -83,7 +101,7 @@ func (c *client) exchange(request []byte) error {
 	}
 	ok := len(status) > 12 && string(status[9:12]) == "200"
 	line := string(status)
-	length, closing := -1, false
+	length, closing, retryAfter := -1, false, false
 	for {
 		header, err := c.reader.ReadSlice('\n')
 		if err != nil {
@@ -98,6 +116,8 @@ func (c *client) exchange(request []byte) error {
 				if length, err = strconv.Atoi(strings.TrimSpace(value)); err != nil {
 					return err
 				}
+			case "Retry-After":
+				retryAfter = true
 			case "Connection":
 				closing = strings.Contains(strings.ToLower(value), "close")
 			}
@@ -114,7 +134,9 @@ func (c *client) exchange(request []byte) error {
 		c.conn = nil
 	}
 	if !ok {
-		return errors.New(strings.TrimSpace(line))
+		line = strings.TrimSpace(line)
+		refused := strings.HasPrefix(line[9:], "503") || strings.HasPrefix(line[9:], "429")
+		return &refusal{line, refused, retryAfter}
 	}
 	return nil
 }
@@ -127,6 +149,7 @@ func main() {
 	rate := flag.Float64("rate", 0, "requests a second, open loop; 0: closed loop")
 	seconds := flag.Float64("seconds", 5, "how long to measure")
 	warmup := flag.Float64("warmup", 1, "how long to run before")
+	header := flag.String("header", "", "a header to send, such as \"x-serin-deadline-ms: 25\"")
 	flag.Parse()
 	bodies, err := os.ReadFile(*file)
 	if err != nil {
@@ -134,10 +157,13 @@ func main() {
 		os.Exit(2)
 	}
 	var requests [][]byte
+	if *header != "" {
+		*header += "\r\n"
+	}
 	for _, body := range strings.Split(strings.TrimSpace(string(bodies)), "\n") {
 		requests = append(requests, []byte(fmt.Sprintf(
-			"POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-			*path, *address, len(body), body)))
+			"POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n%s",
+			*path, *address, *header, len(body), body)))
 	}
 	clients := connectAll(*address, *connections)
 	if *warmup > 0 {
@@ -164,9 +190,10 @@ func connectAll(address string, connections int) []*client {
 
 func measure(clients []*client, requests [][]byte, rate, seconds float64) report {
 	before := cpuSeconds()
-	var failed, next atomic.Int64
+	var failed, hung, silent, next atomic.Int64
 	var firstError atomic.Value
 	perWorker := make([][]float64, len(clients))
+	refusedPerWorker := make([][]float64, len(clients))
 	start := time.Now()
 	end := start.Add(time.Duration(seconds * float64(time.Second)))
 	var due chan time.Time
@@ -189,22 +216,29 @@ func measure(clients []*client, requests [][]byte, rate, seconds float64) report
 				} else if from.After(end) {
 					break
 				}
-				if err := c.send(requests[int(next.Add(1))%len(requests)]); err != nil {
-					failed.Add(1)
-					firstError.CompareAndSwap(nil, err.Error())
+				err := c.send(requests[int(next.Add(1))%len(requests)])
+				ms := float64(time.Since(from).Nanoseconds()) / 1e6
+				if err == nil {
+					perWorker[w] = append(perWorker[w], ms)
 					continue
 				}
-				perWorker[w] = append(perWorker[w], float64(time.Since(from).Nanoseconds())/1e6)
+				failed.Add(1)
+				firstError.CompareAndSwap(nil, err.Error())
+				var answer *refusal
+				if errors.As(err, &answer) && answer.refused {
+					refusedPerWorker[w] = append(refusedPerWorker[w], ms)
+					if !answer.retryAfter {
+						silent.Add(1)
+					}
+				} else if errors.Is(err, os.ErrDeadlineExceeded) {
+					hung.Add(1)
+				}
 			}
 		}(w, c)
 	}
 	workers.Wait()
 	took := time.Since(start).Seconds()
-	var all []float64
-	for _, latencies := range perWorker {
-		all = append(all, latencies...)
-	}
-	sort.Float64s(all)
+	all, refused := sorted(perWorker), sorted(refusedPerWorker)
 	mode := "closed"
 	if rate > 0 {
 		mode = "open"
@@ -214,7 +248,18 @@ func measure(clients []*client, requests [][]byte, rate, seconds float64) report
 		Mode: mode, Connections: len(clients), Rate: rate, Seconds: took, Requests: len(all), Failed: failed.Load(),
 		PerSecond: float64(len(all)) / took, P50Ms: at(all, 0.5), P99Ms: at(all, 0.99), P999Ms: at(all, 0.999),
 		MaxMs: at(all, 1), LoadCPU: cpuSeconds() - before, FirstError: message,
+		Refused: len(refused), RefusedP50Ms: at(refused, 0.5), RefusedP99Ms: at(refused, 0.99),
+		WithoutRetryAfter: silent.Load(), Hung: hung.Load(),
 	}
+}
+
+func sorted(perWorker [][]float64) []float64 {
+	var all []float64
+	for _, latencies := range perWorker {
+		all = append(all, latencies...)
+	}
+	sort.Float64s(all)
+	return all
 }
 
 // Puts the times at which requests are due into the channel as they come.
