@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { LoggedPrediction } from '../../db/predictions.ts';
 import { SerinError } from '../../domain/errors.ts';
 import { formatTime } from '../../domain/features/time-text.ts';
+import { postProcessingOf } from '../../domain/registry/post-processing.ts';
 import type { ServedVersion } from '../model/served-version.ts';
 import { summaryOf } from '../model/model-report.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
@@ -53,13 +54,13 @@ function describe(
     route,
     contract,
     versions: loaded.map((served) => {
-      const { version, kind, featureSet, featureNames, threshold, timeoutMs, mandatory = [], scorer } = served;
+      const { version, kind, featureSet, featureNames, timeoutMs, mandatory = [], scorer } = served;
       return {
         version,
         kind,
         featureSet,
         featureNames,
-        threshold,
+        ...postProcessingOf(served),
         timeoutMs: timeoutMs ?? null,
         mandatory: mandatory.map((column) => featureNames[column]!),
         circuit: kind === 'rule' ? null : circuitOf(served),

@@ -350,6 +350,23 @@ describe('a calibrated version', () => {
     expect(new Set([...seen].map((each) => each.split(' ')[1]))).toEqual(new Set(['0', '1']));
   });
 
+  test('says what is done to its scores', async () => {
+    const { manifest } = await getVersion(database.db, MODEL, version);
+    const response = await node.app.inject({ url: `/v1/models/${MODEL}` });
+    const { versions } = response.json<{ versions: { version: number }[] }>();
+    const { calibration, classes, slices, threshold } = manifest;
+    expect(versions.find((each) => each.version === version)).toMatchObject({
+      calibration,
+      classes,
+      slices,
+      threshold,
+    });
+    // names and thresholds are the model's, whoever answers; a rule has no calibration
+    const rule = versions.find((each) => each.version === 0);
+    expect(rule).toMatchObject({ classes, slices, threshold });
+    expect(rule).not.toHaveProperty('calibration');
+  });
+
   test('answers plainly when no explanation is asked for', async () => {
     const { predictions } = await ask(anOrder(), { explain: false });
     expect(Object.keys(predictions[0]!)).toEqual([
