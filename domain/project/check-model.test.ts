@@ -36,7 +36,7 @@ const set = featureSet('set', {
   description: '',
   request,
   views: {},
-  derived: { far: (row) => row.request.distance.gt(500) },
+  derived: { far: (row) => row.request.distance.minus(500) },
 });
 const departures = spine('departures', {
   source: flights,
@@ -67,7 +67,7 @@ function aModel({
     threshold: 0.5,
     ...contract,
     latencyBudgetMsP99: 50,
-    rule: { featureSet: set, score: (row) => row.request.distance.times(0) },
+    rule: { featureSet: set, score: (row) => row.derived.far.times(0) },
     gates: [{ kind: 'schema' }],
     rollout: {
       stages: [{ weightPercent: 5, minDurationMs: 1, maxDurationMs: minutes(1).micros / 1000, minCanaryRequests: 1 }],

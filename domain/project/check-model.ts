@@ -25,7 +25,7 @@ export function checkModel(model: ModelSpec, definitions: Definitions): void {
   };
 
   const ruleSet = serve(model.rule.featureSet, `${path}.rule.featureSet`);
-  checkType(model.rule.expression, typesInSet(ruleSet, definitions), NUMBERS, `${path}.rule.expression`);
+  checkType(model.rule.expression, typesOfFeatures(ruleSet, definitions), NUMBERS, `${path}.rule.expression`);
 
   checkDistinct(model.monitors.map(nameOf), `${path}.monitors`, 'monitor');
   checkDistinct(model.trainings.map(nameOf), `${path}.trainings`, 'training');
@@ -40,6 +40,12 @@ export function checkModel(model: ModelSpec, definitions: Definitions): void {
     if (gate.kind === 'slices')
       resolve(gate.slice, sliceable, `${path}.gates[${index}].slice`, 'request field or feature');
   }
+}
+
+/** A rule is computed over the columns of its set, as a model is: a request field that is no feature of it would be null. */
+function typesOfFeatures(set: FeatureSetSpec, definitions: Definitions): Types {
+  const names = new Set(featureNames(set));
+  return new Map([...typesInSet(set, definitions)].filter(([name]) => names.has(name)));
 }
 
 /** Whoever answers, the field is in the request; its values are such that they have one text. */

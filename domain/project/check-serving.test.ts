@@ -25,14 +25,14 @@ const whole = featureSet('whole', {
   description: '',
   request: { city: column.str(), km: column.f64() },
   views: {},
-  derived: { far: (row) => row.request.km.ge(10), short_name: (row) => row.request.city.eq('Ayr') },
+  derived: { far: (row) => row.request.km.minus(10), short_name: (row) => row.request.city.eq('Ayr') },
 });
 const small = featureSet('small', {
   version: 1,
   description: '',
   request: { km: column.f64() },
   views: {},
-  derived: { far: (row) => row.request.km.ge(10) },
+  derived: { far: (row) => row.request.km.minus(10) },
 });
 
 const contract = {
@@ -56,12 +56,12 @@ const logistic = { trainer: { kind: 'logistic' }, split, seed: 1, description: '
 
 const plain = model('plain', {
   ...contract,
-  rule: { featureSet: small, score: (row) => row.request.km.div(100) },
+  rule: { featureSet: small, score: (row) => row.derived.far.div(100) },
   trainings: [training('logistic', { featureSet: small, ...logistic })],
 });
 const rich = model('rich', {
   ...contract,
-  rule: { featureSet: small, score: (row) => row.request.km.div(100) },
+  rule: { featureSet: small, score: (row) => row.derived.far.div(100) },
   trainings: [training('logistic', { featureSet: whole, ...logistic })],
   serving: { timeoutMs: 20, mandatory: ['short_name'], fallback: plain },
 });

@@ -375,10 +375,16 @@ test.each<[string, ErrorCode, RegExp, (spec: Loose) => void]>([
     (s) => (s.spines[0].where = column('delay')),
   ],
   [
+    'a rule over a request field that is no feature',
+    'REFERENCE_MISSING',
+    /rule\.expression is "origin", but there is no column of that name/,
+    (s) => (s.models[0].rule.expression = column('origin')),
+  ],
+  [
     'a rule that is no number',
     'SPEC_INVALID',
-    /rule\.expression is of type ts/,
-    (s) => (s.models[0].rule.expression = column('as_of')),
+    /rule\.expression is of type bool/,
+    (s) => (s.models[0].rule.expression = column('late_hour')),
   ],
   [
     'a derived text',
