@@ -23,6 +23,7 @@ import { registerProjectRoutes } from './routes/projects.ts';
 import { registerRolloutCommandRoutes } from './routes/rollout-commands.ts';
 import { registerRolloutRoutes } from './routes/rollouts.ts';
 import { registerRunRoutes } from './routes/runs.ts';
+import { registerScoringRoutes } from './routes/scoring.ts';
 import { registerSourceRoutes } from './routes/sources.ts';
 import { registerTokenRoutes } from './routes/tokens.ts';
 
@@ -42,6 +43,7 @@ const ROUTES = [
   registerRolloutRoutes,
   registerRolloutCommandRoutes,
   registerPredictionRoutes,
+  registerScoringRoutes,
   registerMonitorRoutes,
   registerDecisionRoutes,
   registerTokenRoutes,

@@ -36,6 +36,7 @@ import {
   type RollbackModelInput,
   type RebuildDatasetInput,
   type RolloutModelInput,
+  type ScoreBatchInput,
   TASK_QUEUE_CONTROL,
   type TrainModelInput,
 } from '../workflows/messages.ts';
@@ -56,6 +57,7 @@ export interface WorkflowInputs {
   readonly rolloutModel: RolloutModelInput;
   readonly rollbackModel: RollbackModelInput;
   readonly monitorModel: MonitorModelInput;
+  readonly scoreBatch: ScoreBatchInput;
   readonly checkConsistency: CheckConsistencyInput;
 }
 export type WorkflowType = keyof WorkflowInputs;

@@ -40,6 +40,7 @@ const GROUPS: readonly Group[] = [
   },
   { names: ['predict'], load: () => import('./commands/predict.ts') },
   { names: ['consistency'], load: () => import('./commands/consistency.ts') },
+  { names: ['score'], load: () => import('./commands/scoring.ts') },
   { names: ['serve'], load: () => import('./commands/serve.ts') },
   { names: ['rollout', 'rollback'], load: () => import('./commands/rollout.ts') },
   { names: ['audit', 'token', 'operation'], load: () => import('./commands/administration.ts') },

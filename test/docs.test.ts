@@ -12,6 +12,7 @@ import { register as registerModels } from '../cli/commands/models.ts';
 import { register as registerPlatform } from '../cli/commands/platform.ts';
 import { register as registerPredict } from '../cli/commands/predict.ts';
 import { register as registerRollout } from '../cli/commands/rollout.ts';
+import { register as registerScoring } from '../cli/commands/scoring.ts';
 import { register as registerServe } from '../cli/commands/serve.ts';
 import { register as registerSources } from '../cli/commands/sources.ts';
 import { register as registerTraining } from '../cli/commands/training.ts';
@@ -164,6 +165,7 @@ function program(): Command {
     registerData,
     registerFeatures,
     registerForget,
+    registerScoring,
     registerServe,
     registerSources,
     registerTraining,
