@@ -3,6 +3,7 @@ import { readLiveScores } from '../../db/outcomes.ts';
 import { getModel, getVersion, listModels, listVersions, type ModelVersion } from '../../db/registry.ts';
 import { findActiveRollout } from '../../db/rollouts.ts';
 import { findRoute, getRoute, listRoutes } from '../../db/routes.ts';
+import { CALIBRATION_METHODS } from '../../domain/calibration/calibration.ts';
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
 import { liveQuality } from '../live-quality.ts';
@@ -22,7 +23,9 @@ const VersionView = Type.Object({
   runId: Maybe(Type.String()),
   registeredAt: At,
   evaluation: Document('The offline evaluation; null for the rule.'),
-  calibration: Document('What makes the scores probabilities; null where they are answered as the model gives them.'),
+  calibration: Maybe(
+    Type.Enum([...CALIBRATION_METHODS], { description: 'Null: scores are answered as the model gives them.' }),
+  ),
 });
 const Params = Type.Object({ model: Name });
 
@@ -167,7 +170,8 @@ export function registerModelRoutes(api: Api, { db }: ApiContext): void {
 }
 
 function viewOf({ version, kind, stage, stageReason, manifest, author, runId, registeredAt }: ModelVersion) {
-  const { training, featureSet, evaluation, calibration = null } = manifest;
+  const { training, featureSet, evaluation } = manifest;
+  const calibration = manifest.calibration?.method ?? null;
   return {
     version,
     kind,

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Calibration } from '../../domain/calibration/calibration.ts';
+import type { CalibrationMethod } from '../../domain/calibration/calibration.ts';
 import { SerinError } from '../../domain/errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { fields, instant, print, table } from '../output.ts';
@@ -29,7 +29,7 @@ interface ModelDetails {
     readonly author: string;
     readonly registeredAt: number;
     readonly evaluation: { readonly auc: { readonly value: number } | null } | null;
-    readonly calibration: Calibration | null;
+    readonly calibration: CalibrationMethod | null;
   }[];
   readonly activeRollout: { readonly rolloutId: string; readonly phase: string } | null;
 }
@@ -98,7 +98,7 @@ export function register(program: Command, { action }: CliContext): void {
                 each.training,
                 each.featureSet,
                 each.evaluation?.auc?.value.toFixed(4),
-                each.calibration?.method,
+                each.calibration,
                 each.author,
                 instant(each.registeredAt),
               ]),

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { LoggedPrediction } from '../../db/predictions.ts';
+import { calibrationText } from '../../domain/calibration/calibration.ts';
 import { SerinError } from '../../domain/errors.ts';
 import { formatTime } from '../../domain/features/time-text.ts';
 import { postProcessingOf } from '../../domain/registry/post-processing.ts';
@@ -54,13 +55,15 @@ function describe(
     route,
     contract,
     versions: loaded.map((served) => {
+      const { calibration, ...processing } = postProcessingOf(served);
       const { version, kind, featureSet, featureNames, timeoutMs, mandatory = [], scorer } = served;
       return {
         version,
         kind,
         featureSet,
         featureNames,
-        ...postProcessingOf(served),
+        ...processing,
+        calibration: calibration === undefined ? null : calibrationText(calibration),
         timeoutMs: timeoutMs ?? null,
         mandatory: mandatory.map((column) => featureNames[column]!),
         circuit: kind === 'rule' ? null : circuitOf(served),

@@ -36,14 +36,19 @@ export function readInstances(body: unknown, entry: RouteEntry, now: Micros, ove
   if (instances === undefined) return [readInstance(body, '', context)];
   const [other] = Object.keys(others);
   if (other !== undefined)
-    throw invalid(other, others[other], 'beside instances there is nothing; an instance has its own members');
-  if (!Array.isArray(instances)) throw invalid('instances', instances, 'must be a list of instances');
+    throw invalid(
+      other,
+      unlessPersonal(others[other], entry),
+      'beside instances there is nothing; an instance has its own members',
+    );
+  if (!Array.isArray(instances))
+    throw invalid('instances', unlessPersonal(instances, entry), 'must be a list of instances');
   if (instances.length === 0 || instances.length > MAX_INSTANCES) {
     throw invalid('instances', `${instances.length} instances`, `must hold 1 to ${MAX_INSTANCES} of them`);
   }
   const read = instances.map((instance, i) => {
     const path = `instances/${i}`;
-    if (!isObject(instance)) throw invalid(path, instance, 'must be an object');
+    if (!isObject(instance)) throw invalid(path, unlessPersonal(instance, entry), 'must be an object');
     return readInstance(instance, `${path}/`, context);
   });
   if (read.length > 1) refuseRepeatedIds(read);
@@ -76,8 +81,7 @@ function checkFields(fields: Members, path: string, entry: RouteEntry): Row {
     extra = true;
     if (loaded.some((served) => reads(served.input, name))) continue;
     const known = [...input.request.map((field) => field.name), ...RESERVED].join(', ');
-    // it may be a personal field that is misspelt
-    const shown = personalFieldsOf(entry).size > 0 ? HIDDEN : fields[name];
+    const shown = unlessPersonal(fields[name], entry);
     throw invalid(`${path}${name}`, shown, `is not a field of ${featureSet}; an instance has ${known}`);
   }
   try {
@@ -90,6 +94,11 @@ function checkFields(fields: Members, path: string, entry: RouteEntry): Row {
       fields: { ...error.fields, field: `${path}${typeof field === 'string' ? field : ''}` },
     });
   }
+}
+
+/** What stands in the wrong place may be a personal value that belongs elsewhere, or a personal field that is misspelt. */
+function unlessPersonal(value: unknown, entry: RouteEntry): unknown {
+  return personalFieldsOf(entry).size > 0 ? HIDDEN : value;
 }
 
 /** An id goes where personal values do not: into the log and the table of outcomes, as it is. */

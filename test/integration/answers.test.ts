@@ -13,7 +13,7 @@ import { getVersion } from '../../db/registry.ts';
 import { getRoute, moveRoute, type RouteTarget } from '../../db/routes.ts';
 import { getRun, putDataset } from '../../db/runs.ts';
 import { createToken, revokeTokens } from '../../db/tokens.ts';
-import { calibrate } from '../../domain/calibration/calibration.ts';
+import { calibrate, calibrationText } from '../../domain/calibration/calibration.ts';
 import type { DatasetManifest } from '../../domain/features/dataset-manifest.ts';
 import { formatTime } from '../../domain/features/time-text.ts';
 import {
@@ -356,15 +356,14 @@ describe('a calibrated version', () => {
     const { versions } = response.json<{ versions: { version: number }[] }>();
     const { calibration, classes, slices, threshold } = manifest;
     expect(versions.find((each) => each.version === version)).toMatchObject({
-      calibration,
+      calibration: calibrationText(calibration!),
       classes,
       slices,
       threshold,
     });
     // names and thresholds are the model's, whoever answers; a rule has no calibration
     const rule = versions.find((each) => each.version === 0);
-    expect(rule).toMatchObject({ classes, slices, threshold });
-    expect(rule).not.toHaveProperty('calibration');
+    expect(rule).toMatchObject({ classes, slices, threshold, calibration: null });
   });
 
   test('answers plainly when no explanation is asked for', async () => {
