@@ -114,9 +114,11 @@ export class MicroBatcher<Work extends QueuedWork> {
   ): Refusal | null {
     const noRoom = this.#roomRefusal(rows, priority, cost, nowMs);
     if (noRoom !== null) return noRoom;
-    if (deadlineMs === Infinity || cost === undefined || !cost.isTrusted(nowMs)) return null;
+    if (deadlineMs === Infinity) return null;
+    const known = cost !== undefined && cost.isTrusted(nowMs);
+    if (!known && nowMs < deadlineMs) return null;
     const waitMs = this.estimatedWaitMs(priority, cost, nowMs);
-    const answeredMs = nowMs + waitMs * this.#margin + cost.estimateMs(rows);
+    const answeredMs = nowMs + waitMs * this.#margin + (known ? cost.estimateMs(rows) : 0);
     if (answeredMs <= deadlineMs) return null;
     return {
       reason: 'deadline',

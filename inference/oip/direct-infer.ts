@@ -50,8 +50,7 @@ export function installDirectInfer(app: FastifyInstance, deps: InferDeps): void 
       const refused = deps.door.admit(ticket, request, model, performance.now());
       if (refused !== null) {
         // the body is not looked at; what of it has come, node drops
-        setRetryAfter(response, refused.retryAfterMs);
-        send(request, response, statusOfRefusal(refused), JSON_TYPE, protocolRefusal(refused));
+        send(request, response, statusOfRefusal(refused), JSON_TYPE, protocolRefusal(refused), refused.retryAfterMs);
         return;
       }
     } catch (error) {
@@ -77,8 +76,7 @@ export function installDirectInfer(app: FastifyInstance, deps: InferDeps): void 
   function sendError(request: IncomingMessage, response: ServerResponse, error: unknown): void {
     const { status, retryAfterMs, body, unexpected } = errorAnswer(error);
     if (unexpected) app.log.error({ err: error }, 'inference failed');
-    if (retryAfterMs !== null) setRetryAfter(response, retryAfterMs);
-    send(request, response, status, JSON_TYPE, body);
+    send(request, response, status, JSON_TYPE, body, retryAfterMs);
   }
 }
 
@@ -100,20 +98,21 @@ function sendAnswer(request: IncomingMessage, response: ServerResponse, { body, 
   void encodeBody(encoding, body).then((bytes) => send(request, response, 200, type, bytes));
 }
 
-function setRetryAfter(response: ServerResponse, ms: number): void {
-  response.setHeader('retry-after', retryAfterSeconds(ms));
-  response.setHeader('retry-after-ms', Math.ceil(ms));
-}
-
 function send(
   request: IncomingMessage,
   response: ServerResponse,
   status: number,
   type: string,
   body: string | Buffer,
+  retryAfterMs: number | null = null,
 ): void {
   const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
   const id = request.headers['x-request-id'] ?? randomUUID();
-  response.writeHead(status, ['x-request-id', id as string, 'content-type', type, 'content-length', String(length)]);
+  const headers = ['x-request-id', id as string, 'content-type', type, 'content-length', String(length)];
+  if (retryAfterMs !== null) {
+    headers.push('retry-after', String(retryAfterSeconds(retryAfterMs)));
+    headers.push('retry-after-ms', String(Math.ceil(retryAfterMs)));
+  }
+  response.writeHead(status, headers);
   response.end(body);
 }
