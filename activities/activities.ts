@@ -6,6 +6,7 @@ import { createFeatureActivities } from './features.ts';
 import { createForgettingActivities } from './forgetting.ts';
 import { createIngestionActivities } from './ingestion.ts';
 import { createMonitoringActivities } from './monitoring.ts';
+import { createPredictionExportActivities } from './prediction-exports.ts';
 import { createRolloutActivities } from './rollouts.ts';
 import { createTrafficActivities } from './traffic.ts';
 import { createTrainingActivities } from './training.ts';
@@ -22,6 +23,7 @@ export function createActivities(dependencies: Dependencies) {
     ...createRolloutActivities(dependencies),
     ...createMonitoringActivities(dependencies),
     ...createConsistencyActivities(dependencies),
+    ...createPredictionExportActivities(dependencies),
     ...createBatchScoringActivities(dependencies),
   };
 }

@@ -19,6 +19,7 @@ import { versioned } from '../domain/project/spec.ts';
 import { decodeRowIndex } from '../features/history/row-index.ts';
 import { countInDataset, countInLog, countInQuarantine, type FileWork } from '../features/offline/forget-rows.ts';
 import type { Dependencies } from './dependencies.ts';
+import { countExported } from './forget-exported.ts';
 import type { Forgetting } from './forgetting.ts';
 
 /** @returns rows (states, in the online store) that have the key still, by place */
@@ -35,7 +36,10 @@ export function createForgetScan({ db, onlineStore }: Pick<Dependencies, 'db' | 
       for (const sha256 of await listQuarantineFiles(db, source.name))
         quarantine += await countInQuarantine({ sha256 }, source, roles, work);
     }
-    for (const { model, roles } of rolesOfModels(forgetting)) predictions += await countPredictions(db, model, roles);
+    for (const { model, roles } of rolesOfModels(forgetting)) {
+      predictions += await countPredictions(db, model, roles);
+      predictions += await countExported({ db }, { model, roles }, work);
+    }
     for (const digest of await listDatasetDigests(db, project.name)) {
       const { manifest, file } = await getDataset(db, digest);
       datasets += await countInDataset(file, rolesInDataset(forgetting, manifest), work);

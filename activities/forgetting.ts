@@ -44,6 +44,7 @@ import {
 import { editGuarded } from '../features/online/guarded-write.ts';
 import { type Dependencies, withDuckDb } from './dependencies.ts';
 import { createForgetScan, rolesInDataset, rolesOfModels } from './forget-scan.ts';
+import { forgetExported } from './forget-exported.ts';
 import { type Beating, withHeartbeat } from './heartbeat.ts';
 
 /** A request with what it is about. */
@@ -157,10 +158,13 @@ export function createForgettingActivities(dependencies: Dependencies) {
     async forgetPredictions({ requestId }: ForgetInput): Promise<void> {
       const forgetting = await load(requestId);
       if (forgetting === null) return;
-      await withHeartbeat(async () => {
+      await withHeartbeat(async (beating) => {
         for (const { model, roles } of rolesOfModels(forgetting)) {
           await db.transaction().execute((tx) => removePredictions(tx, requestId, model, roles));
+          // what was exported before; from here on no export reads it
+          await withFiles(beating, (work) => forgetExported({ db }, { requestId, model, roles }, work, beating.signal));
         }
+        await removeDoomed(requestId);
       });
     },
 

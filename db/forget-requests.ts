@@ -106,6 +106,7 @@ export async function listDoomedBlobs(db: Db, requestId: string): Promise<string
       and not exists (select 1 from log_file f where f.file -> 'blob' ->> 'sha256' = b.sha256)
       and not exists (select 1 from retired_log_file f where f.sha256 = b.sha256)
       and not exists (select 1 from ingest_batch i where i.quarantine_sha256 = b.sha256)
+      and not exists (select 1 from prediction_part p where p.file ->> 'sha256' = b.sha256)
       and not exists (select 1 from dataset d
         where coalesce(d.redacted -> 'file' ->> 'sha256', d.manifest -> 'file' ->> 'sha256') = b.sha256)
     order by b.sha256`.execute(db);

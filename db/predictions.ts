@@ -126,7 +126,7 @@ export async function sampleServed(
     select * from prediction
     where ${served} and ('x' || substr(md5(${key}::text), 1, 8))::bit(32)::int8 < ${Math.ceil(share * 2 ** 32)}::int8
     order by recorded_at, prediction_id limit ${2 * limit}`.execute(db);
-  return { rows: rows.map(fromRow), checkable };
+  return { rows: rows.map(fromPredictionRow), checkable };
 }
 
 /** Versions with answers that were recorded in `[from, to)`. */
@@ -155,10 +155,10 @@ export async function listPredictions(db: Db, predictionId: string): Promise<Log
     .where('prediction_id', '=', predictionId)
     .orderBy('arm')
     .execute();
-  return rows.map(fromRow);
+  return rows.map(fromPredictionRow);
 }
 
-function fromRow(row: Selectable<PredictionTable>): LoggedPrediction {
+export function fromPredictionRow(row: Selectable<PredictionTable>): LoggedPrediction {
   return {
     predictionId: row.prediction_id,
     model: row.model,

@@ -322,6 +322,42 @@ export interface ConsistencyStatus {
 
 export const consistencyQuery = defineQuery<ConsistencyStatus>('consistency');
 
+// ---- exportPredictions, findPrediction ----------------------------------------------------------------------------------
+
+export interface ExportPredictionsInput {
+  /** Absent: all. */
+  readonly models?: readonly string[];
+  /** Rows that were recorded before it, by the database's clock; absent: all so far. */
+  readonly until?: Micros;
+  /** Takes them out of the table once they are in Parquet. */
+  readonly drop?: boolean;
+}
+
+export interface ExportedLog {
+  readonly model: string;
+  readonly rows: number;
+  readonly files: number;
+  /** Everything recorded before it lies in Parquet. */
+  readonly exportedTo: Micros;
+}
+
+export interface ExportPredictionsResult {
+  readonly models: readonly (ExportedLog & {
+    readonly dropped: number;
+    /** Everything recorded before it lies in Parquet alone; null: nothing was asked to go. */
+    readonly droppedTo: Micros | null;
+  })[];
+}
+
+export interface FindPredictionInput {
+  readonly predictionId: string;
+}
+
+export interface FoundPrediction {
+  /** As they were logged; empty: nothing is exported under the id. */
+  readonly answers: readonly object[];
+}
+
 // ---- modelLifecycle -----------------------------------------------------------------------------------------------------
 
 export type ModelLifecycleInput = TrainModelInput;

@@ -2,6 +2,7 @@
 export { buildDataset } from './build-dataset.ts';
 export { checkConsistency } from './check-consistency.ts';
 export { compactLog } from './compact-log.ts';
+export { exportPredictions, findPrediction } from './export-predictions.ts';
 export { forgetEntity } from './forget-entity.ts';
 export { ingestSource } from './ingest-source.ts';
 export { diffDatasets, explainRow, rebuildDataset } from './inspect-dataset.ts';

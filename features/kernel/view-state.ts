@@ -31,8 +31,7 @@ export interface ViewState {
 }
 
 /** How a value came about; `read` writes the position in this list. */
-export const FEATURE_STATUSES = ['present', 'null', 'defaulted', 'not_found', 'expired', 'deleted'] as const;
-export type FeatureStatus = (typeof FEATURE_STATUSES)[number];
+export { FEATURE_STATUSES, type FeatureStatus } from '../../domain/features/feature-status.ts';
 const PRESENT = 0;
 const NULL = 1;
 const DEFAULTED = 2;
