@@ -8,7 +8,11 @@ const shape = [{ name: 'x', datatype: 'FP32' as const, shape: [-1, 1] }];
 const row = (value: number): Tensor[] => [{ datatype: 'FP32', shape: [1, 1], data: Float32Array.of(value) }];
 
 /** Models of so many MiB, which answer with their input; `held` ones wait with their runs. */
-function aRepository(sizes: Readonly<Record<string, number>>, memoryMib: number | null) {
+function aRepository(
+  sizes: Readonly<Record<string, number>>,
+  memoryMib: number | null,
+  inThread: readonly string[] = [],
+) {
   const loads: string[] = [];
   const released: string[] = [];
   const bad = new Map<string, string>();
@@ -18,7 +22,8 @@ function aRepository(sizes: Readonly<Record<string, number>>, memoryMib: number 
     const reason = bad.get(name);
     if (reason !== undefined) return Promise.reject(new Error(reason));
     const signature = { inputs: shape, outputs: shape, batched: true };
-    const measured = { runner: 'trees', why: '', fileBytes: 0, loadMs: 0, goldenRows: 0 } as const;
+    const runner = inThread.includes(name) ? ('thread' as const) : ('trees' as const);
+    const measured = { runner, why: '', fileBytes: 0, loadMs: 0, goldenRows: 0 };
     return Promise.resolve({
       ...signature,
       report: { ...signature, ...measured, memoryBytes: sizes[name]! * MIB },
@@ -111,4 +116,19 @@ test('an unloaded model stays unloaded, whoever asks for it', async () => {
   expect(() => repository.get('a', undefined)).toThrow("model 'a' is not ready: unloaded");
   expect(() => repository.get('a', undefined)).toThrow('unloaded');
   expect(loads).toEqual(['a']);
+});
+
+test('nobody waits for a model that runs in a thread but those who asked for it', async () => {
+  const { repository, held } = aRepository({ slow: 1, quick: 1 }, null, ['slow']);
+  await repository.loadAll();
+  let open = (): void => undefined;
+  held.set('slow', new Promise((resolve) => (open = resolve)));
+  const ask = (name: string, value: number) => repository.get(name, undefined).infer(row(value), [0], Infinity, 1);
+  const slow = ask('slow', 1);
+  const [tensor] = await ask('quick', 2);
+  expect(tensor!.data[0]).toBe(2);
+  const unloaded = repository.unload('slow');
+  open();
+  expect((await slow)[0]!.data[0]).toBe(1);
+  await unloaded;
 });

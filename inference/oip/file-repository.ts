@@ -6,7 +6,6 @@ import type { HeldModel, UnloadReason } from '../model/load-metrics.ts';
 import { leastUsedBeyond } from '../model/memory-budget.ts';
 import type { LoadedModel, ModelLoader } from '../model/model-loader.ts';
 import { summaryOf } from '../model/model-report.ts';
-import type { TensorSession } from '../model/tensor-session.ts';
 import type { ModelIndexEntry, ModelRepository, TensorModel } from './model.ts';
 import { ModelStatistics } from './statistics.ts';
 import { runTensorBatch, type TensorWork } from './tensor-batch.ts';
@@ -24,10 +23,16 @@ export interface BatchLimits {
 /** A plain file is always this version; a reload replaces it. */
 const ONLY_VERSION = '1';
 
+interface Loaded {
+  readonly model: TensorModel;
+  readonly session: LoadedModel;
+  readonly batcher: MicroBatcher<TensorWork>;
+}
+
 interface Slot {
   readonly file: ModelFile;
   readonly statistics: ModelStatistics;
-  loaded: { readonly model: TensorModel; readonly session: LoadedModel } | null;
+  loaded: Loaded | null;
   state: ModelIndexEntry['state'];
   reason: string;
   /** The memory budget keeps it out: it is loaded when it is asked for, not before this time. */
@@ -49,13 +54,16 @@ const RETRY_AFTER_MS = 10_000;
 /** The models of plain ONNX files. A reload that fails leaves what serves; requests under way end on what they began with. */
 export class FileRepository implements ModelRepository {
   readonly #slots: ReadonlyMap<string, Slot>;
+  /** Of all models that run on the event loop. One in a thread has its own, so that nobody else waits for it. */
   readonly batcher: MicroBatcher<TensorWork>;
   /** What batches of each model cost. */
   readonly costs = new CostBook();
+  readonly #limits: BatchLimits;
   readonly #options: FileRepositoryOptions;
   #clock = 0;
 
   constructor(files: readonly ModelFile[], limits: BatchLimits, options: FileRepositoryOptions) {
+    this.#limits = limits;
     this.#options = options;
     this.#slots = new Map(
       files.map((file) => [
@@ -71,14 +79,7 @@ export class FileRepository implements ModelRepository {
         },
       ]),
     );
-    this.batcher = new MicroBatcher({
-      run: runTensorBatch,
-      limits,
-      onRefused: ({ statistics }, { reason }, waitedMs) => {
-        statistics.failed(waitedMs);
-        options.onRefused?.(reason);
-      },
-    });
+    this.batcher = this.#newBatcher();
   }
 
   get(name: string, version: string | undefined): TensorModel {
@@ -177,18 +178,19 @@ export class FileRepository implements ModelRepository {
 
   async #putInService(slot: Slot, session: LoadedModel): Promise<void> {
     const before = slot.loaded;
-    slot.loaded = { model: this.#modelOf(slot, session), session };
+    const batcher = session.report.runner === 'thread' ? this.#newBatcher() : this.batcher;
+    slot.loaded = { model: this.#modelOf(slot, session, batcher), session, batcher };
     slot.state = 'READY';
     slot.reason = '';
     slot.onDemandFromMs = null;
     slot.usedAt = ++this.#clock;
-    await this.#retire(before?.session, 'replaced');
+    await this.#retire(before, 'replaced');
   }
 
   async #takeOut(slot: Slot, reason: UnloadReason): Promise<void> {
     const before = slot.loaded;
     slot.loaded = null;
-    await this.#retire(before?.session, reason);
+    await this.#retire(before, reason);
   }
 
   #keepOut(slot: Slot, retryAfterMs = 0): void {
@@ -225,18 +227,32 @@ export class FileRepository implements ModelRepository {
 
   async close(): Promise<void> {
     await this.batcher.whenIdle();
-    for (const slot of this.#slots.values()) await slot.loaded?.session.release();
+    for (const { loaded } of this.#slots.values()) {
+      await loaded?.batcher.whenIdle();
+      await loaded?.session.release();
+    }
   }
 
-  /** What was submitted for a session is queued or running now, and nothing more will be. */
-  async #retire(session: TensorSession | undefined, reason: UnloadReason): Promise<void> {
-    if (session === undefined) return;
-    await this.batcher.whenPassed();
-    await session.release();
+  #newBatcher(): MicroBatcher<TensorWork> {
+    return new MicroBatcher({
+      run: runTensorBatch,
+      limits: this.#limits,
+      onRefused: ({ statistics }, { reason }, waitedMs) => {
+        statistics.failed(waitedMs);
+        this.#options.onRefused?.(reason);
+      },
+    });
+  }
+
+  /** What was submitted for a model is queued or running now, and nothing more will be. */
+  async #retire(loaded: Loaded | null, reason: UnloadReason): Promise<void> {
+    if (loaded === null) return;
+    await loaded.batcher.whenPassed();
+    await loaded.session.release();
     this.#options.onUnload?.(reason);
   }
 
-  #modelOf({ file, statistics }: Slot, session: TensorSession): TensorModel {
+  #modelOf({ file, statistics }: Slot, session: LoadedModel, batcher: MicroBatcher<TensorWork>): TensorModel {
     const cost = this.costs.of(file.name);
     return {
       name: file.name,
@@ -250,7 +266,7 @@ export class FileRepository implements ModelRepository {
       infer: (inputs, outputs, deadlineMs, priority) =>
         new Promise((resolve, reject) => {
           const rows = session.batched ? inputs[0]!.shape[0]! : 1;
-          this.batcher.submit({
+          batcher.submit({
             rows,
             session,
             statistics,
