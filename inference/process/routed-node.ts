@@ -24,6 +24,8 @@ import { ModelLoader } from '../model/model-loader.ts';
 import { createVersionSource, type VersionSourceDeps } from '../model/version-loader.ts';
 import type { ServedVersion } from '../model/served-version.ts';
 import { type OipDeps, registerOipRoutes } from '../oip/routes.ts';
+import { registerOpenApi } from '../openapi/openapi-routes.ts';
+import { predictSchema } from '../openapi/predict-schema.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
 import { RouteTable } from '../routing/route-table.ts';
 import { RouteWatcher } from '../routing/route-watcher.ts';
@@ -178,6 +180,13 @@ export async function startRoutedNode({
     byNumber: (model, version) => table.byNumber(model, version),
     costs: costs.infer,
     submit,
+  });
+  registerOpenApi(app, {
+    server: () => ({ version: SERVER_VERSION, repository, entries: table.entries }),
+    schemaOf(model) {
+      const entry = entryOf(model);
+      return entry && predictSchema(entry);
+    },
   });
   const group = processGroup({
     statistics: () => repository.models().map(({ name, version, statistics }) => statistics.report(name, version)),

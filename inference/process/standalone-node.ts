@@ -11,6 +11,8 @@ import { budgetBytes } from '../model/memory-budget.ts';
 import { ModelLoader } from '../model/model-loader.ts';
 import { FileRepository, type ModelFile } from '../oip/file-repository.ts';
 import { type OipDeps, registerOipRoutes } from '../oip/routes.ts';
+import { registerOpenApi } from '../openapi/openapi-routes.ts';
+import { tensorSchema } from '../openapi/tensor-schema.ts';
 import { type ModelAction, processGroup } from './process-group.ts';
 import { SERVER_VERSION, type ServingNode } from './serving-node.ts';
 
@@ -55,6 +57,10 @@ export async function startStandaloneNode(
   app.get('/v1/models', () => ({
     models: repository.describe(),
   }));
+  registerOpenApi(app, {
+    server: () => ({ version: SERVER_VERSION, repository, entries: null }),
+    schemaOf: (model) => tensorSchema(repository.get(model, undefined)),
+  });
   const group = processGroup({
     statistics: () => repository.models().map(({ name, version, statistics }) => statistics.report(name, version)),
     manage: (action: ModelAction, model) => (action === 'load' ? repository.load(model) : repository.unload(model)),

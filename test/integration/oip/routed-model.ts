@@ -1,0 +1,135 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { connectDatabase } from '../../../db/database.ts';
+import { putProject } from '../../../db/projects.ts';
+import { putModel, registerRule } from '../../../db/registry.ts';
+import { createRoute } from '../../../db/routes.ts';
+import type { Expression } from '../../../domain/project/expression.ts';
+import { PROJECT_FORMAT, type ProjectSpec } from '../../../domain/project/spec.ts';
+import { compileFeatureReader } from '../../../features/reader/feature-reader.ts';
+import { startRoutedNode } from '../../../inference/process/routed-node.ts';
+import type { ServingNode } from '../../../inference/process/serving-node.ts';
+import { createLogger } from '../../../platform/logger.ts';
+import { createTestDatabase } from '../../setup/test-database.ts';
+
+const DIGEST = 'project-digest';
+const FEATURE_SET = 'trip@1';
+export const MODEL = 'delay';
+export const PREDICT = `/v1/models/${MODEL}/predict`;
+
+/** A field of each type; the rule answers `distance / 1000`. */
+export const GOOD_INSTANCE =
+  '{"id":"good","distance":250,"carrier":"AA","stops":1,"night":false,"departs":"2001-06-01T12:00:00Z"}';
+export const GOOD_SCORE = 0.25;
+
+const field = (name: string): Expression => ({ op: 'column', name });
+const feature = (name: string, expression: Expression) =>
+  ({ kind: 'derived', name, expression, description: '' }) as const;
+
+const SPEC = {
+  format: PROJECT_FORMAT,
+  name: 'flights',
+  description: '',
+  sources: [],
+  entities: [],
+  views: [],
+  spines: [],
+  labels: [],
+  featureSets: [
+    {
+      name: 'trip',
+      version: 1,
+      description: '',
+      request: [
+        { name: 'distance', type: 'f64', description: 'Miles between the airports.' },
+        { name: 'carrier', type: 'str', description: 'The airline, as its two letters.' },
+        { name: 'stops', type: 'i64', description: 'Landings on the way.' },
+        { name: 'night', type: 'bool', description: '', pii: true },
+        { name: 'departs', type: 'ts', description: 'When it leaves.' },
+      ],
+      views: [],
+      features: [
+        feature('miles', field('distance')),
+        feature('landings', field('stops')),
+        feature('departs_hour', { op: 'hourOfDay', of: field('departs') }),
+      ],
+    },
+  ],
+  models: [
+    {
+      name: MODEL,
+      threshold: 0.5,
+      latencyBudgetMsP99: 1_000,
+      logSampleRate: 1,
+      rule: {
+        featureSet: FEATURE_SET,
+        expression: { op: 'div', left: field('miles'), right: { op: 'literal', value: 1_000, type: 'f64' } },
+      },
+    },
+  ],
+} as unknown as ProjectSpec;
+
+export interface RoutedModel {
+  readonly node: ServingNode;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** A routed node that listens, with one model that is answered by its rule. */
+export async function startRoutedModel(): Promise<RoutedModel> {
+  const databaseUrl = await createTestDatabase();
+  const database = connectDatabase(databaseUrl, { name: 'test', max: 2 });
+  const { db } = database;
+  const features = compileFeatureReader(SPEC, FEATURE_SET);
+  await putProject(db, { spec: SPEC, digest: DIGEST, bundleSha256: null, by: 'test', at: 1 });
+  await putModel(db, { name: MODEL, project: SPEC.name, projectDigest: DIGEST });
+  await registerRule(db, {
+    at: 1,
+    sha256: 'rule',
+    manifest: {
+      model: MODEL,
+      version: 0,
+      kind: 'rule',
+      project: SPEC.name,
+      projectDigest: DIGEST,
+      featureSet: FEATURE_SET,
+      featureNames: features.columns,
+      modelFile: null,
+      threshold: 0.5,
+      training: null,
+      dataset: null,
+      runId: null,
+      evaluation: null,
+      gateReportSha256: null,
+      author: 'test',
+    },
+  });
+  await createRoute(db, { model: MODEL, champion: 0, at: 1 });
+  const folder = await mkdtemp(join(tmpdir(), 'serin-routed-'));
+  const node = await startRoutedNode({
+    config: {
+      databaseUrl,
+      blobUrl: pathToFileURL(folder).href,
+      nodeId: 'node-1',
+      inferenceHost: '127.0.0.1',
+      inferencePort: 0,
+    },
+    logger: createLogger({ service: 'inference', node: 'test', level: 'silent' }),
+    inputOf: () => features,
+    store: {
+      read: (refs) => Promise.resolve({ states: refs.map(() => null), knownSeq: new Map(), foldedAt: new Map() }),
+    },
+  });
+  const url = await node.app.listen({ host: '127.0.0.1', port: 0 });
+  return {
+    node,
+    port: Number(new URL(url).port),
+    async close() {
+      await node.close();
+      await database.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
