@@ -47,6 +47,9 @@ const RECORDINGS: readonly Recording[] = [
   // a monitor has no end: what it did so far is as good
   { type: 'monitorModel', label: 'under-way', where: `ExecutionStatus IN ('Running', 'ContinuedAsNew', 'Terminated')` },
   { type: 'checkConsistency', label: 'checked', where: `ExecutionStatus = 'Completed'` },
+  // `serin predictions export --drop`, `serin predictions show ID` of one that was dropped
+  { type: 'exportPredictions', label: 'dropped', where: `ExecutionStatus = 'Completed'` },
+  { type: 'findPrediction', label: 'found', where: `ExecutionStatus = 'Completed'` },
   { type: 'forgetEntity', label: 'forgotten', where: `ExecutionStatus = 'Completed'` },
   { type: 'modelLifecycle', label: 'promoted', where: `ExecutionStatus = 'Completed' AND Decision = 'promoted'` },
 ];
