@@ -77,7 +77,7 @@ function shown({ features = {}, ...prediction }: Prediction): string {
       prediction.threshold === undefined
         ? undefined
         : `${prediction.threshold}${typeof slice === 'string' ? ` (of ${slice})` : ''}`,
-    'answered by': `${version_} (${[arm, rung, ...(reason === undefined ? [] : [reason])].join(', ')})`,
+    'answered by': `${version_} (${[...new Set([arm, rung, ...(reason === undefined ? [] : [reason])])].join(', ')})`,
     error: prediction.error,
     'as of': prediction.asOf,
     ...Object.fromEntries(Object.entries(features).map(([name, feature]) => [name, featureText(feature)])),

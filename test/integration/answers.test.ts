@@ -1,7 +1,10 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { asyncLocalStorage, type Context } from '@temporalio/activity';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTrainingActivities } from '../../activities/training.ts';
@@ -215,6 +218,8 @@ const anOrder = (overrides: object = {}): object => ({
   ...overrides,
 });
 
+const fieldsOf = (order: object): string[] => Object.entries(order).map(([name, value]) => `${name}=${value}`);
+
 async function ask(
   body: object,
   { headers = {}, explain = true }: { headers?: Record<string, string>; explain?: boolean } = {},
@@ -227,7 +232,7 @@ async function ask(
   });
   return {
     status: response.statusCode,
-    problem: response.json<{ type: string; detail: string; foldedAt?: string }>(),
+    problem: response.json<{ type: string; detail: string; field?: string }>(),
     predictions: response.json<{ predictions: Prediction[] }>().predictions,
   };
 }
@@ -395,6 +400,44 @@ describe('a calibrated version', () => {
     expect(await listPredictions(database.db, 'tested')).toMatchObject([{ arm: 'override', version: 0 }]);
   });
 
+  test('is asked on the command line, by version and with the reasons', async () => {
+    await node.app.listen({ host: '127.0.0.1', port: 0 });
+    const { port } = node.app.server.address() as AddressInfo;
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      [
+        'dist/cli/main.js',
+        'predict',
+        MODEL,
+        '--by',
+        `v${version}`,
+        '--explain',
+        ...fieldsOf(anOrder({ origin: 'JFK' })),
+      ],
+      {
+        env: {
+          ...process.env,
+          SERIN_HOME: folder,
+          SERIN_INFERENCE_URL: `http://127.0.0.1:${port}`,
+          SERIN_TOKEN: tokens.engineer,
+        },
+      },
+    );
+    const lines = Object.fromEntries(
+      stdout
+        .trim()
+        .split('\n')
+        .map((line) => line.split(/: +/) as [string, string]),
+    );
+    expect(lines).toMatchObject({
+      threshold: '0.3 (of JFK)',
+      label: expect.stringMatching(/^[01] \((kept|returned)\)$/) as string,
+      'answered by': `v${version} (override)`,
+      'raw score': expect.stringMatching(/^0\.\d+$/) as string,
+      linear: '0.2',
+    });
+  });
+
   test.each([
     [401, 'UNAUTHENTICATED', () => ({})],
     [401, 'UNAUTHENTICATED', () => ({ authorization: 'Bearer made-up' })],
@@ -420,6 +463,19 @@ describe('a calibrated version', () => {
     // known for half a minute
     expect((await ask(anOrder(), { headers })).status).toBe(200);
   });
+});
+
+test.each([
+  [{ a: '0.2' }, 'a', 'the field "a" is "0.2": a finite number'],
+  [{ customer: 1.5 }, 'customer', 'the field "customer" is 1.5: a whole number'],
+  [{ origin: 7 }, 'origin', 'the field "origin" is 7: text'],
+  [{ b: undefined }, 'b', 'the field "b" is missing: the field is required'],
+  [{ orign: 'SEA' }, 'orign', 'orign is "SEA": is not a field of'],
+  [{ asOf: '2026-01-01T00:00:00' }, 'asOf', 'a time needs Z or an offset'],
+])('%j is a 400 that names the field', async (overrides, field, detail) => {
+  const { status, problem } = await ask({ instances: [anOrder(), anOrder(overrides)] });
+  expect([status, problem.field]).toEqual([400, `instances/1/${field}`]);
+  expect(problem.detail).toContain(detail);
 });
 
 describe('an instant that is asked for', () => {
