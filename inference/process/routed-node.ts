@@ -118,7 +118,11 @@ export async function startRoutedNode({
   const features = createFeatureBatchReader(store, { timeoutMs: STORE_TIMEOUT_MS, circuit: storeCircuit, nowMs });
   const scorer = new VersionScorer({ circuits, nowMs });
   const queuedRows = (): number => batcher.queuedRows;
-  const shadows = new ShadowRunner({ accounting, scorer, queuedRows, limits: SHADOW_LIMITS, nowMs });
+  const cpuMs = (): number => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1_000;
+  };
+  const shadows = new ShadowRunner({ accounting, scorer, queuedRows, limits: SHADOW_LIMITS, nowMs, cpuMs });
   const predictor = new Predictor({ entryOf: (model) => table.find(model), features, scorer, accounting, shadows });
   const batcher = new MicroBatcher<Work>({
     run: (batch) => predictor.run(batch),

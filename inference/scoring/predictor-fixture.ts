@@ -18,7 +18,7 @@ export function aPredictor(
   const nowMs = () => performance.now();
   const scorer = aVersionScorer();
   const limits = { ...SHADOW_LIMITS, maxQueuedRows: 8, maxWaitingRows: 64 };
-  const shadows = new ShadowRunner({ accounting, scorer, queuedRows, limits, nowMs });
+  const shadows = new ShadowRunner({ accounting, scorer, queuedRows, limits, nowMs, cpuMs: nowMs });
   const predictor = new Predictor({
     entryOf: (model) => (model === 'delay' ? entry : others[model]),
     features: readerOf(store),

@@ -1,17 +1,19 @@
 export interface TimeBudgetLimits {
   /** Of all time, 0…1. */
   readonly share: number;
-  /** Pieces up to this long cost what they take; a longer one costs as many times more as it is longer. */
+  /** Pieces up to this long cost what they take; a longer one costs by the square of how many times longer it is … */
   readonly pieceMs: number;
-  /** What may have been saved up in quiet times. */
+  /** … up to this many times what it takes. */
+  readonly maxFactor: number;
+  /** What may have been saved up in quiet times, milliseconds. */
   readonly burstMs: number;
 }
 
 /**
- * What somebody may take of a thread that has more important things to do. Whoever arrives while a piece of length c runs
- * waits c/2 on average, and as many arrive as its share of the time: a share of short pieces moves no tail, long pieces do
- * by their length. So a long piece is paid for by its square, and then there is none for a while: what is left to spend may
- * fall below nothing.
+ * What somebody may take of a thread that has more important things to do. As many of those who arrive find a piece running
+ * as its share of the time says, and wait up to its length: a twentieth of the time in short pieces moves no tail, long
+ * pieces may take so little that hardly anybody finds one (decision 16). What is left to spend may fall below nothing: it is
+ * known afterwards only what a piece took.
  */
 export class TimeBudget {
   readonly #limits: TimeBudgetLimits;
@@ -29,9 +31,10 @@ export class TimeBudget {
     return this.#leftMs > 0;
   }
 
-  spend(nowMs: number, pieceMs: number): void {
+  spend(nowMs: number, tookMs: number): void {
     this.#earn(nowMs);
-    this.#leftMs -= pieceMs * Math.max(1, pieceMs / this.#limits.pieceMs);
+    const { pieceMs, maxFactor } = this.#limits;
+    this.#leftMs -= tookMs * Math.min(maxFactor, Math.max(1, (tookMs / pieceMs) ** 2));
   }
 
   #earn(nowMs: number): void {
