@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import type { Principal, Role } from '../../db/tokens.ts';
 import { createTesterAccess } from './tester-access.ts';
 
@@ -75,6 +75,19 @@ test('a failed look-up refuses and is not remembered', async () => {
   world.find = find;
   await expect(ask('ada')).resolves.toMatchObject({ principal: 'ada' });
 });
+
+test('a look-up that does not come back refuses after two seconds; others are refused at once', async () => {
+  vi.useFakeTimers();
+  const { ask, world } = anAccess();
+  world.find = () => new Promise(() => undefined);
+  const hung = Promise.allSettled(Array.from({ length: 4 }, (_, i) => ask(`token-${i}`)));
+  await expect(ask('another')).rejects.toMatchObject({ code: 'OVERLOADED' });
+  await vi.advanceTimersByTimeAsync(2_000);
+  for (const settled of await hung) {
+    expect(settled).toMatchObject({ status: 'rejected', reason: { code: 'DATABASE_UNAVAILABLE' } });
+  }
+});
+afterEach(() => vi.useRealTimers());
 
 test('made-up tokens take up a few reads at a time, and what is remembered is bounded', async () => {
   const { ask, world } = anAccess();

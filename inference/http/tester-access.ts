@@ -9,6 +9,8 @@ const TTL_MS = 30_000;
 const MAX_TOKENS = 1_000;
 /** Reads of the database under way: made-up tokens must not take its few connections from the log. */
 const MAX_LOOK_UPS = 4;
+/** A database that has stopped answering must not hold a request for ever. */
+const PATIENCE_MS = 2_000;
 
 export interface TesterAccessDeps {
   /** undefined: the token is unknown or revoked. */
@@ -43,14 +45,10 @@ export function createTesterAccess({ findPrincipal, nowMs }: TesterAccessDeps): 
     const entry = { untilMs: nowMs() + TTL_MS, found: findPrincipal(token) };
     known.set(token, entry);
     lookUps++;
-    entry.found
-      .catch(() => {
-        if (known.get(token) === entry) known.delete(token);
-      })
-      .finally(() => {
-        lookUps--;
-      })
-      .catch(() => undefined);
+    const forget = (): void => {
+      if (known.get(token) === entry) known.delete(token);
+    };
+    void entry.found.then(() => undefined, forget).then(() => lookUps--);
     return entry.found;
   }
 
@@ -61,7 +59,7 @@ export function createTesterAccess({ findPrincipal, nowMs }: TesterAccessDeps): 
         throw unauthenticated('to say which version answers, send the header "Authorization: Bearer <token>"');
       let principal: Principal | undefined;
       try {
-        principal = await lookUp(token);
+        principal = await within(PATIENCE_MS, lookUp(token));
       } catch (error) {
         if (error instanceof SerinError) throw error;
         throw new SerinError('DATABASE_UNAVAILABLE', 'the token cannot be looked up now, so no version can be chosen', {
@@ -79,6 +77,19 @@ export function createTesterAccess({ findPrincipal, nowMs }: TesterAccessDeps): 
       );
     },
   };
+}
+
+/** What is under way goes on, and counts as such: it has a connection of the database. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`it did not answer within ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function unauthenticated(detail: string): SerinError {
