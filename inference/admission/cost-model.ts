@@ -11,6 +11,8 @@ const SLOPE_INERTIA = 0.01;
 const FORGETTING = 0.99;
 /** What of the first observation is taken to be by the row: little, so that larger batches are tried. */
 const FIRST_SLOPE = 0.1;
+/** A slope with a larger standard error, as a share of it, is not known. */
+const SLOPE_ERROR = 0.5;
 /** Fewer observations say nothing that a request may be refused for. */
 const OBSERVATIONS_NEEDED = 3;
 /** Older observations neither: a server that refuses everything for what it believes would never learn otherwise. */
@@ -32,6 +34,8 @@ export class CostModel {
   #rowsSquared = 0;
   #ms = 0;
   #rowsMs = 0;
+  #msSquared = 0;
+  #blind = false;
   #fixedMs = 0;
   #perRowMs = 0;
   #observations = 0;
@@ -53,10 +57,12 @@ export class CostModel {
     return this.#weight === 0 ? 0 : this.#rows / this.#weight;
   }
 
-  /** Whether the recent batches were of sizes so alike that they do not tell fixed cost from cost by the row. */
+  /**
+   * Whether the recent batches do not tell fixed cost from cost by the row: their sizes are too much alike, or the noise is
+   * so strong that the slope may as well be half or twice as much.
+   */
   get isBlind(): boolean {
-    const mean = this.meanRows;
-    return this.#weight > 0 && this.#rowsSquared / this.#weight - mean * mean < SLOPE_INERTIA * mean * mean;
+    return this.#blind;
   }
 
   /** Whether a request may be refused by it. */
@@ -76,6 +82,7 @@ export class CostModel {
     this.#rowsSquared = this.#rowsSquared * DECAY + rows * rows;
     this.#ms = this.#ms * DECAY + taken;
     this.#rowsMs = this.#rowsMs * DECAY + rows * taken;
+    this.#msSquared = this.#msSquared * DECAY + taken * taken;
     this.#observations++;
     this.#observedAtMs = nowMs;
     this.#fit();
@@ -104,6 +111,9 @@ export class CostModel {
     const before = this.#perRowMs * (variance < inertia ? FORGETTING : 1);
     const slope = Math.max(0, (covariance + inertia * before) / (variance + inertia));
     const fixed = meanMs - slope * meanRows;
+    const scatter = this.#msSquared / this.#weight - meanMs * meanMs - 2 * slope * covariance + slope * slope * variance;
+    // the standard error of the slope, squared, is scatter / (weight · variance)
+    this.#blind = variance < inertia || scatter > this.#weight * variance * (SLOPE_ERROR * slope) ** 2;
     this.#fixedMs = Math.max(0, fixed);
     // a line through the origin, where the free one would start below it
     this.#perRowMs = fixed < 0 ? this.#rowsMs / this.#rowsSquared : slope;

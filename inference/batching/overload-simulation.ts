@@ -22,6 +22,8 @@ export interface SimulatedServer {
   readonly noise: number;
   /** A pause (a collected heap, another process) of this length, once in so many batches. */
   readonly pause?: { readonly ms: number; readonly everyBatches: number };
+  /** Others take the processor away: for `ms` at the mean, after `everyMs` of work at the mean. */
+  readonly stalls?: { readonly ms: number; readonly everyMs: number };
 }
 
 export interface SimulatedOutcome {
@@ -59,6 +61,13 @@ export async function simulate(server: SimulatedServer, load: SimulatedLoad): Pr
     seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff;
     return seed / 0x7fffffff;
   };
+  const exponential = (mean: number): number => -Math.log(1 - random() * 0.999) * mean;
+  let untilStallMs = server.stalls === undefined ? Infinity : exponential(server.stalls.everyMs);
+  const work = (ms: number): void => {
+    clock.ms += ms;
+    for (untilStallMs -= ms; untilStallMs < 0; untilStallMs += exponential(server.stalls!.everyMs))
+      clock.ms += exponential(server.stalls!.ms);
+  };
 
   const batcher = new MicroBatcher<Sent>({
     limits: { maxBatchRows: 512, maxQueueRows: 16_384 },
@@ -68,7 +77,7 @@ export async function simulate(server: SimulatedServer, load: SimulatedLoad): Pr
       refusedMs.push(clock.ms - sentMs);
     },
     run: (batch) => {
-      clock.ms += (server.fixedMs + server.perRowMs * batch.length) * (1 + random() * server.noise);
+      work((server.fixedMs + server.perRowMs * batch.length) * (1 + random() * server.noise));
       if (server.pause !== undefined && ++batches % server.pause.everyBatches === 0) clock.ms += server.pause.ms;
       for (const { sentMs, deadlineMs, priority } of batch)
         answered.push({ ms: clock.ms - sentMs, inTime: clock.ms <= deadlineMs, priority });
@@ -86,7 +95,7 @@ export async function simulate(server: SimulatedServer, load: SimulatedLoad): Pr
     for (; sent < total && sent * spacingMs <= clock.ms; sent++) {
       const sentMs = sent * spacingMs;
       const priority = priorities[sent % priorities.length]!;
-      clock.ms += server.readMs;
+      work(server.readMs);
       const ticket: Ticket = { arrivedMs: 0, deadlineMs: 0, priority };
       const asker = { headers: { 'x-serin-priority': PRIORITIES[priority] }, socket: {} };
       if (door.admit(ticket, asker, 'model', clock.ms) !== null) {
