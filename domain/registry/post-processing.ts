@@ -18,11 +18,8 @@ export interface SliceThresholds {
   readonly thresholds: Readonly<Record<string, number>>;
 }
 
-export interface Processed {
-  /** The calibrated probability; the raw score where the version has no calibration. */
-  readonly score: number;
-  /** What the model gave. */
-  readonly rawScore: number;
+/** What a score means. */
+export interface Decision {
   readonly label: 0 | 1;
   /** null: the classes have no names. */
   readonly className: string | null;
@@ -32,22 +29,36 @@ export interface Processed {
   readonly slice: string | null;
 }
 
+export interface Processed extends Decision {
+  /** The calibrated probability; the raw score where the version has no calibration. */
+  readonly score: number;
+  /** What the model gave. */
+  readonly rawScore: number;
+}
+
 /**
  * From what a model gave to what is answered: the one way for online answers, shadows, batches and the evaluation that the
  * gates judge. For a slice the label never falls when the raw score rises.
  * @param request the instance's fields; those that no slice is by are not read
  */
 export function postProcess(version: PostProcessing, rawScore: number, request: Row): Processed {
-  const { calibration, classes } = version;
+  const { calibration } = version;
   const score = calibration === undefined ? rawScore : calibrate(calibration, rawScore);
+  const { label, className, threshold, slice } = decide(version, score, request);
+  return { score, rawScore, label, className, threshold, slice };
+}
+
+/** @param score as answered (calibrated) */
+export function decide(version: PostProcessing, score: number, request: Row): Decision {
+  const { classes, slices } = version;
   const slice = sliceOf(version, request);
-  const threshold = slice === null ? version.threshold : version.slices!.thresholds[slice]!;
+  const threshold = slice === null ? version.threshold : slices!.thresholds[slice]!;
   const label = score >= threshold ? 1 : 0;
-  return { score, rawScore, label, className: classes === undefined ? null : classes[label], threshold, slice };
+  return { label, className: classes === undefined ? null : classes[label], threshold, slice };
 }
 
 /** The value of the slicing field if it has a threshold of its own. */
-export function sliceOf({ slices }: PostProcessing, request: Row): string | null {
+function sliceOf({ slices }: PostProcessing, request: Row): string | null {
   if (slices === undefined) return null;
   const text = sliceText(request[slices.by]);
   return text !== null && Object.hasOwn(slices.thresholds, text) ? text : null;
