@@ -1,3 +1,4 @@
+import { createAsyncInferenceActivities } from './async-inference.ts';
 import { createBatchScoringActivities } from './batch-scoring.ts';
 import { createConsistencyActivities } from './consistency.ts';
 import { createDatasetActivities } from './datasets.ts';
@@ -25,6 +26,7 @@ export function createActivities(dependencies: Dependencies) {
     ...createConsistencyActivities(dependencies),
     ...createPredictionExportActivities(dependencies),
     ...createBatchScoringActivities(dependencies),
+    ...createAsyncInferenceActivities(dependencies),
   };
 }
 

@@ -17,7 +17,7 @@ export interface Dependencies {
   readonly blobs: BlobStore;
   readonly onlineStore: OnlineStore;
   readonly config: Pick<Config, 'workDir' | 'duckdbMemory' | 'duckdbThreads'> &
-    Partial<Pick<Config, 'datasetThreads' | 'redactionKey'>>;
+    Partial<Pick<Config, 'datasetThreads' | 'redactionKey' | 'inferenceUrl' | 'callbackTo'>>;
   readonly logger: Logger;
   readonly now: () => Micros;
 }

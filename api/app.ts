@@ -9,6 +9,7 @@ import { guardRoutes } from './access.ts';
 import type { ApiContext } from './context.ts';
 import type { ApiDependencies } from './dependencies.ts';
 import type { Api } from './route-schema.ts';
+import { registerAsyncPredictionRoutes } from './routes/async-predictions.ts';
 import { registerCatalogueRoutes } from './routes/catalogue.ts';
 import { registerDatasetRoutes } from './routes/datasets.ts';
 import { registerDecisionRoutes } from './routes/decisions.ts';
@@ -44,6 +45,7 @@ const ROUTES = [
   registerRolloutCommandRoutes,
   registerPredictionRoutes,
   registerScoringRoutes,
+  registerAsyncPredictionRoutes,
   registerMonitorRoutes,
   registerDecisionRoutes,
   registerTokenRoutes,

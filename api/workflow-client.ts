@@ -28,7 +28,10 @@ import {
   type CompactLogInput,
   type DiffDatasetsInput,
   type ExplainRowInput,
+  type ExportPredictionsInput,
+  type FindPredictionInput,
   type ForgetEntityInput,
+  type InferAsyncInput,
   type IngestSourceInput,
   type MaterializeFeaturesInput,
   type ModelLifecycleInput,
@@ -50,6 +53,8 @@ export interface WorkflowInputs {
   readonly buildDataset: BuildDatasetInput;
   readonly diffDatasets: DiffDatasetsInput;
   readonly explainRow: ExplainRowInput;
+  readonly exportPredictions: ExportPredictionsInput;
+  readonly findPrediction: FindPredictionInput;
   readonly rebuildDataset: RebuildDatasetInput;
   readonly forgetEntity: ForgetEntityInput;
   readonly trainModel: TrainModelInput;
@@ -58,6 +63,7 @@ export interface WorkflowInputs {
   readonly rollbackModel: RollbackModelInput;
   readonly monitorModel: MonitorModelInput;
   readonly scoreBatch: ScoreBatchInput;
+  readonly inferAsync: InferAsyncInput;
   readonly checkConsistency: CheckConsistencyInput;
 }
 export type WorkflowType = keyof WorkflowInputs;

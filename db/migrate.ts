@@ -2,12 +2,14 @@ import { type Kysely, sql } from 'kysely';
 import { connectDatabase } from './database.ts';
 import * as groundFloor from './migrations/0001-ground-floor.ts';
 import * as features from './migrations/0002-features.ts';
+import * as asyncPredictions from './migrations/0003-async-predictions.ts';
 import * as predictionLog from './migrations/0004-prediction-log.ts';
 
 /** In order, forward only. A migration that has been released is never edited: a change is a new one. */
 const MIGRATIONS = [
   { name: '0001-ground-floor', up: groundFloor.up },
   { name: '0002-features', up: features.up },
+  { name: '0003-async-predictions', up: asyncPredictions.up },
   { name: '0004-prediction-log', up: predictionLog.up },
 ] as const;
 

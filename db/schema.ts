@@ -51,6 +51,7 @@ export interface Tables {
   prediction_export: PredictionExportTable;
   prediction_part: PredictionPartTable;
   outcome: OutcomeTable;
+  async_prediction: AsyncPredictionTable;
   monitor_window: MonitorWindowTable;
   alert: AlertTable;
 }
@@ -472,6 +473,23 @@ export interface PredictionPartTable {
   last_id: string;
   file: Json<BlobRef>;
   exported_at: number;
+}
+
+export interface AsyncPredictionTable {
+  id: string;
+  model: string;
+  principal: string;
+  request: Json<object> | null;
+  request_digest: string;
+  callback_url: string | null;
+  callback_secret: string | null;
+  keep_seconds: number;
+  status: 'waiting' | 'answered' | 'failed';
+  answer: Json<object> | null;
+  asked_at: number;
+  ended_at: number | null;
+  delivered_at: number | null;
+  delivery_failure: string | null;
 }
 
 export interface OutcomeTable {

@@ -65,6 +65,8 @@ export const ERRORS = {
   INFERENCE_FAILED: { status: 500, retryable: false, title: 'The model could not be run on this input' },
   AS_OF_UNREACHABLE: { status: 409, retryable: false, title: 'What was known then cannot be told any more' },
   OVERLOADED: { status: 503, retryable: true, title: 'There is no capacity for this now' },
+  CALLBACK_REFUSED: { status: 422, retryable: false, title: 'The callback may not be made' },
+  CALLBACK_FAILED: { status: 502, retryable: true, title: 'The callback was not taken' },
   RATE_LIMITED: { status: 429, retryable: true, title: 'The client asks too often' },
   MATERIALIZATION_MISMATCH: { status: 409, retryable: false, title: 'The view that was built is not that of the log' },
   MATERIALIZATION_OUTDATED: { status: 409, retryable: true, title: 'Entities were forgotten while the view was built' },

@@ -172,6 +172,13 @@ export const CONFIG_SCHEMA = Type.Object({
       'Memory for models in each inference process, MiB, by the estimate that `/v1/models` shows. Beyond it the least recently used go (never what a route names), and come back when they are asked for. 0: no bound, and versions without a route are not loaded.',
     default: 0,
   }),
+  callbackTo: Type.Enum(['public', 'anywhere'], {
+    env: 'SERIN_CALLBACK_TO',
+    description:
+      'Where answers of asynchronous predictions may be delivered: `public` is https and public addresses alone, `anywhere` also http and private addresses.',
+    expected: 'one of public, anywhere',
+    default: 'public',
+  }),
   metricsPort: port({
     env: 'SERIN_METRICS_PORT',
     description:

@@ -41,6 +41,26 @@ export const data = proxyActivities<Activities>({
   retry: { maximumAttempts: 10 },
 });
 
+/** Asks the inference tier for what may take minutes, until it has an answer. */
+export const slowInference = proxyActivities<Activities>({
+  taskQueue: TASK_QUEUE_DATA,
+  startToCloseTimeout: '15m',
+  scheduleToCloseTimeout: '24h',
+  heartbeatTimeout: '30s',
+  cancellationType: ActivityCancellationType.TRY_CANCEL,
+  retry: { initialInterval: '500ms', maximumInterval: '1m' },
+});
+
+/** Calls addresses that clients named: for about a day, ever more rarely. */
+export const callbacks = proxyActivities<Activities>({
+  taskQueue: TASK_QUEUE_DATA,
+  startToCloseTimeout: '30s',
+  scheduleToCloseTimeout: '24h',
+  heartbeatTimeout: '10s',
+  cancellationType: ActivityCancellationType.TRY_CANCEL,
+  retry: { initialInterval: '1s', maximumInterval: '1h' },
+});
+
 /** Trains and evaluates in threads and processes of its own; heartbeats its checkpoints. */
 export const training = proxyActivities<Activities>({
   taskQueue: TASK_QUEUE_TRAINING,

@@ -186,6 +186,23 @@ export interface ScoreBatchResult {
   readonly alreadyThere: boolean;
 }
 
+// ---- inferAsync ---------------------------------------------------------------------------------------------------------
+
+/** Of a stored prediction: what is asked and answered is in no history. */
+export interface InferAsyncInput {
+  readonly id: string;
+  readonly model: string;
+  /** Whether the answer is delivered. */
+  readonly callback: boolean;
+  readonly keepSeconds: number;
+}
+
+export interface InferAsyncResult {
+  readonly status: 'answered' | 'failed';
+  /** null: nobody asked for it. */
+  readonly delivered: boolean | null;
+}
+
 // ---- trainModel ---------------------------------------------------------------------------------------------------------
 
 export interface TrainModelInput {

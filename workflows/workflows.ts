@@ -4,6 +4,7 @@ export { checkConsistency } from './check-consistency.ts';
 export { compactLog } from './compact-log.ts';
 export { exportPredictions, findPrediction } from './export-predictions.ts';
 export { forgetEntity } from './forget-entity.ts';
+export { inferAsync } from './infer-async.ts';
 export { ingestSource } from './ingest-source.ts';
 export { diffDatasets, explainRow, rebuildDataset } from './inspect-dataset.ts';
 export { materializeFeatures } from './materialize-features.ts';
