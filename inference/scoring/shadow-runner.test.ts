@@ -106,7 +106,7 @@ test('a slow shadow gets a share of the time that its slowness makes smaller; th
     await new Promise((resolve) => setImmediate(resolve));
   }
   const scored = ledger.shadows.length;
-  // a quarter of a percent of the time and what was saved up at the start, each row 2.5 ms
+  // a fifth of a percent of the time and what was saved up at the start, each row 2.5 ms
   const { share, maxFactor, burstMs } = SHADOW_LIMITS;
   const atMost = (share * seconds * 1_000 + burstMs) / (2.5 * maxFactor) + 2;
   expect(scored).toBeGreaterThan(1);

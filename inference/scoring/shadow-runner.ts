@@ -16,11 +16,11 @@ export interface ShadowLimits extends TimeBudgetLimits {
   readonly maxWaitMs: number;
 }
 
-/** The shadow's share of a process: a twentieth of the time in pieces of a quarter of a millisecond, a four-hundredth in long ones. */
+/** The shadow's share of a process: a twentieth of the time in pieces of a quarter of a millisecond, a five-hundredth in long ones. */
 export const SHADOW_LIMITS: ShadowLimits = {
   share: 0.05,
   pieceMs: 0.25,
-  maxFactor: 20,
+  maxFactor: 25,
   burstMs: 50,
   maxQueuedRows: 32,
   maxWaitingRows: 512,
