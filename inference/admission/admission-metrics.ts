@@ -5,7 +5,7 @@ import { NORMAL, PRIORITIES, type Priority } from './priority.ts';
 import { REFUSAL_REASONS, type RefusalReason } from './refusal.ts';
 
 export interface AdmissionMetricSources {
-  readonly batcher: Pick<MicroBatcher<QueuedWork>, 'queuedRowsOf' | 'estimatedWaitMs' | 'busyMs'>;
+  readonly batchers: readonly Pick<MicroBatcher<QueuedWork>, 'queuedRowsOf' | 'estimatedWaitMs' | 'busyMs'>[];
   /** By what is asked: `predict`, `infer`. */
   readonly costs: Readonly<Record<string, CostBook>>;
 }
@@ -30,7 +30,10 @@ export function createAdmissionMetrics(
     labelNames: ['priority'],
     registers,
     collect() {
-      PRIORITIES.forEach((priority, at) => this.set({ priority }, sources().batcher.queuedRowsOf(at as Priority)));
+      const { batchers } = sources();
+      PRIORITIES.forEach((priority, at) =>
+        this.set({ priority }, sum(batchers.map((batcher) => batcher.queuedRowsOf(at as Priority)))),
+      );
     },
   });
   new Gauge({
@@ -39,7 +42,9 @@ export function createAdmissionMetrics(
     aggregator: 'max',
     registers,
     collect() {
-      this.set(sources().batcher.estimatedWaitMs(NORMAL, undefined, performance.now()) / 1_000);
+      const nowMs = performance.now();
+      const waits = sources().batchers.map((batcher) => batcher.estimatedWaitMs(NORMAL, undefined, nowMs));
+      this.set(Math.max(...waits) / 1_000);
     },
   });
   new Counter({
@@ -48,7 +53,7 @@ export function createAdmissionMetrics(
     registers,
     collect() {
       this.reset();
-      this.inc(sources().batcher.busyMs / 1_000);
+      this.inc(sum(sources().batchers.map(({ busyMs }) => busyMs)) / 1_000);
     },
   });
   const part = (
@@ -75,4 +80,8 @@ export function createAdmissionMetrics(
     ({ perRowMs }) => perRowMs / 1e3,
   );
   return (reason) => byReason.get(reason)!.inc();
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

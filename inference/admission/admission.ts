@@ -22,7 +22,6 @@ export interface Asker {
 }
 
 export interface AdmissionOptions {
-  readonly batcher: Pick<MicroBatcher<QueuedWork>, 'refusalOf'>;
   /** Of each client, per process; null: no limit. */
   readonly clientRate: { readonly rate: number; readonly burst: number } | null;
   readonly onRefused: (reason: RefusalReason) => void;
@@ -31,6 +30,8 @@ export interface AdmissionOptions {
 /** Requests of one kind: what they cost, and by when the contract of a model wants them answered. */
 export interface Kind {
   readonly costs: CostBook;
+  /** Where requests for a model wait; undefined: there is no such model, which is said elsewhere. */
+  readonly batcherOf: (model: string) => Pick<MicroBatcher<QueuedWork>, 'refusalOf'> | undefined;
   /** Milliseconds from the arrival; null: no bound. */
   readonly deadlineMsOf: (model: string) => number | null;
 }
@@ -84,7 +85,8 @@ export class Admission {
     ticket.deadlineMs = nowMs + withinMs;
     const refusal =
       this.#rateRefusal(asker, nowMs) ??
-      this.#options.batcher.refusalOf(1, ticket.priority, ticket.deadlineMs, kind.costs.find(model), nowMs);
+      kind.batcherOf(model)?.refusalOf(1, ticket.priority, ticket.deadlineMs, kind.costs.find(model), nowMs) ??
+      null;
     if (refusal !== null) this.#options.onRefused(refusal.reason);
     return refusal;
   }

@@ -111,7 +111,8 @@ export class CostModel {
     const before = this.#perRowMs * (variance < inertia ? FORGETTING : 1);
     const slope = Math.max(0, (covariance + inertia * before) / (variance + inertia));
     const fixed = meanMs - slope * meanRows;
-    const scatter = this.#msSquared / this.#weight - meanMs * meanMs - 2 * slope * covariance + slope * slope * variance;
+    const scatter =
+      this.#msSquared / this.#weight - meanMs * meanMs - 2 * slope * covariance + slope * slope * variance;
     // the standard error of the slope, squared, is scatter / (weight · variance)
     this.#blind = variance < inertia || scatter > this.#weight * variance * (SLOPE_ERROR * slope) ** 2;
     this.#fixedMs = Math.max(0, fixed);

@@ -86,8 +86,9 @@ export async function simulate(server: SimulatedServer, load: SimulatedLoad): Pr
       return Promise.resolve();
     },
   });
-  const door = new Admission({ batcher, clientRate: null, onRefused: () => undefined }).doorFor({
+  const door = new Admission({ clientRate: null, onRefused: () => undefined }).doorFor({
     costs,
+    batcherOf: () => batcher,
     deadlineMsOf: () => load.deadlineMs,
   });
 

@@ -33,6 +33,8 @@ interface Slot {
   readonly file: ModelFile;
   readonly statistics: ModelStatistics;
   loaded: Loaded | null;
+  /** The queue of a model in a thread; null: it has not run in one. */
+  ownBatcher: MicroBatcher<TensorWork> | null;
   state: ModelIndexEntry['state'];
   reason: string;
   /** The memory budget keeps it out: it is loaded when it is asked for, not before this time. */
@@ -55,7 +57,7 @@ const RETRY_AFTER_MS = 10_000;
 export class FileRepository implements ModelRepository {
   readonly #slots: ReadonlyMap<string, Slot>;
   /** Of all models that run on the event loop. One in a thread has its own, so that nobody else waits for it. */
-  readonly batcher: MicroBatcher<TensorWork>;
+  readonly #sharedBatcher: MicroBatcher<TensorWork>;
   /** What batches of each model cost. */
   readonly costs = new CostBook();
   readonly #limits: BatchLimits;
@@ -72,6 +74,7 @@ export class FileRepository implements ModelRepository {
           file,
           statistics: new ModelStatistics(),
           loaded: null,
+          ownBatcher: null,
           state: 'UNAVAILABLE',
           reason: 'not loaded yet',
           onDemandFromMs: null,
@@ -79,7 +82,7 @@ export class FileRepository implements ModelRepository {
         },
       ]),
     );
-    this.batcher = this.#newBatcher();
+    this.#sharedBatcher = this.#newBatcher();
   }
 
   get(name: string, version: string | undefined): TensorModel {
@@ -93,6 +96,15 @@ export class FileRepository implements ModelRepository {
     }
     if (slot.onDemandFromMs !== null && slot.onDemandFromMs <= performance.now()) this.#loadOnDemand(slot);
     throw new SerinError('MODEL_NOT_READY', `model '${name}' is not ready: ${slot.reason}`);
+  }
+
+  /** Where requests for a model wait; undefined: it is not loaded, or unknown. */
+  batcherOf(name: string): MicroBatcher<TensorWork> | undefined {
+    return this.#slots.get(name)?.loaded?.batcher;
+  }
+
+  batchers(): MicroBatcher<TensorWork>[] {
+    return [this.#sharedBatcher, ...[...this.#slots.values()].flatMap(({ ownBatcher }) => ownBatcher ?? [])];
   }
 
   models(): TensorModel[] {
@@ -178,7 +190,7 @@ export class FileRepository implements ModelRepository {
 
   async #putInService(slot: Slot, session: LoadedModel): Promise<void> {
     const before = slot.loaded;
-    const batcher = session.report.runner === 'thread' ? this.#newBatcher() : this.batcher;
+    const batcher = session.report.runner === 'thread' ? (slot.ownBatcher ??= this.#newBatcher()) : this.#sharedBatcher;
     slot.loaded = { model: this.#modelOf(slot, session, batcher), session, batcher };
     slot.state = 'READY';
     slot.reason = '';
@@ -226,7 +238,7 @@ export class FileRepository implements ModelRepository {
   }
 
   async close(): Promise<void> {
-    await this.batcher.whenIdle();
+    await this.#sharedBatcher.whenIdle();
     for (const { loaded } of this.#slots.values()) {
       await loaded?.batcher.whenIdle();
       await loaded?.session.release();

@@ -130,9 +130,9 @@ export async function startRoutedNode({
     onRefused: (_work, { reason }) => refused(reason),
   });
   const costs = { predict: new CostBook(), infer: new CostBook() };
-  const refused = createAdmissionMetrics(registry, () => ({ batcher, costs }));
+  const refused = createAdmissionMetrics(registry, () => ({ batchers: [batcher], costs }));
   const submit = (work: Work): void => batcher.submit(work);
-  const admission = new Admission({ batcher, clientRate: clientRateOf(config), onRefused: refused });
+  const admission = new Admission({ clientRate: clientRateOf(config), onRefused: refused });
   const deadlineMsOf = (model: string): number | null => table.find(model)?.contract.deadlineMs ?? null;
 
   /** Refuses with the reason where a model should be served and is not yet. */
@@ -163,7 +163,7 @@ export async function startRoutedNode({
   const testers = createTesterAccess({ findPrincipal: (token) => findPrincipal(db, token), nowMs });
   registerPredictRoute(app, {
     entryOf,
-    door: admission.doorFor({ costs: costs.predict, deadlineMsOf }),
+    door: admission.doorFor({ costs: costs.predict, batcherOf: () => batcher, deadlineMsOf }),
     costs: costs.predict,
     submit,
     nowMicros,
@@ -198,7 +198,7 @@ export async function startRoutedNode({
   });
   const oip: OipDeps = {
     repository,
-    door: admission.doorFor({ costs: costs.infer, deadlineMsOf }),
+    door: admission.doorFor({ costs: costs.infer, batcherOf: () => batcher, deadlineMsOf }),
     isReady,
     serverVersion: SERVER_VERSION,
     statistics: () => group.statistics(),

@@ -28,7 +28,7 @@ export async function startStandaloneNode(
   const deadlineMs = config.inferenceDeadlineMs || null;
   const registry = createMetrics({ service: 'inference', node: config.nodeId });
   const refused = createAdmissionMetrics(registry, () => ({
-    batcher: repository.batcher,
+    batchers: repository.batchers(),
     costs: { infer: repository.costs },
   }));
   const loading = createLoadMetrics(registry, () => repository.held());
@@ -40,10 +40,11 @@ export async function startStandaloneNode(
     onRefused: refused,
   });
   await repository.loadAll();
-  const admission = new Admission({
-    batcher: repository.batcher,
-    clientRate: clientRateOf(config),
-    onRefused: refused,
+  const admission = new Admission({ clientRate: clientRateOf(config), onRefused: refused });
+  const door = admission.doorFor({
+    costs: repository.costs,
+    batcherOf: (model) => repository.batcherOf(model),
+    deadlineMsOf: () => deadlineMs,
   });
   const isReady = (): boolean => repository.models().length > 0;
   const app = createInferenceApp({
@@ -67,7 +68,7 @@ export async function startStandaloneNode(
   });
   const oip: OipDeps = {
     repository,
-    door: admission.doorFor({ costs: repository.costs, deadlineMsOf: () => deadlineMs }),
+    door,
     isReady,
     serverVersion: SERVER_VERSION,
     statistics: () => group.statistics(),
