@@ -3,6 +3,7 @@ import type { Registry } from 'prom-client';
 import { type ConnectionLimits, createHttpServer, type Readiness } from '../../platform/http-server.ts';
 import { decorateTickets } from '../admission/door-hook.ts';
 import type { Logger } from '../../platform/logger.ts';
+import { decodeBody } from '../oip/content-encoding.ts';
 import { parseJson } from '../oip/infer-request.ts';
 
 export interface InferenceAppOptions {
@@ -32,7 +33,15 @@ export function createInferenceApp({
   const app = createHttpServer({ logger, registry, readiness, bodyLimitBytes: BODY_LIMIT_BYTES, connections });
   decorateTickets(app);
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => {
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, ({ headers }, body, done) => {
+    const encoding = headers['content-encoding'];
+    if (encoding !== undefined) {
+      decodeBody(encoding, body as Buffer, BODY_LIMIT_BYTES)
+        .then(parseJson)
+        .then((value) => done(null, value))
+        .catch(done);
+      return;
+    }
     try {
       done(null, parseJson(body as Buffer));
     } catch (error) {

@@ -15,8 +15,12 @@ const ENCODERS = new Map([
   ['deflate', promisify(deflate)],
 ]);
 
-/** @param contentEncoding of the request's headers @throws SerinError INPUT_INVALID */
-export async function decodeBody(contentEncoding: string | undefined, body: Buffer): Promise<Buffer> {
+/** @param contentEncoding of the request's headers @param limitBytes of the decoded body @throws SerinError INPUT_INVALID */
+export async function decodeBody(
+  contentEncoding: string | undefined,
+  body: Buffer,
+  limitBytes = MESSAGE_LIMIT_BYTES,
+): Promise<Buffer> {
   const encoding = contentEncoding?.toLowerCase();
   if (encoding === undefined || encoding === 'identity') return body;
   const decode = DECODERS.get(encoding);
@@ -24,7 +28,7 @@ export async function decodeBody(contentEncoding: string | undefined, body: Buff
     throw refusal(`the content encoding "${encoding}" is not taken; gzip and deflate are`);
   }
   try {
-    return await decode(body, { maxOutputLength: MESSAGE_LIMIT_BYTES });
+    return await decode(body, { maxOutputLength: limitBytes });
   } catch (error) {
     throw new SerinError('INPUT_INVALID', `the body cannot be decoded as ${encoding}: ${(error as Error).message}`, {
       cause: error,

@@ -30,13 +30,14 @@ const MEANINGS: Readonly<Record<number, string>> = {
   408: 'The request did not arrive in time.',
   413: 'The body is too large.',
   414: 'The address is too long.',
+  415: 'The content type is none.',
   429: 'The client is over its rate; `Retry-After` says when to come back.',
   431: 'The headers are too large.',
   500: 'The model cannot be run on this input, or a bug; the log of the server says more.',
   503: 'Not now: the model is not ready, the queue is full, or the deadline cannot be met; `Retry-After` says when to come back.',
 };
 /** May come from any route: who sends such a request may not know the route at all. */
-const EVERYWHERE = [400, 405, 408, 413, 414, 431] as const;
+const EVERYWHERE = [400, 405, 408, 413, 414, 415, 431] as const;
 
 export const json = (schema: JsonSchema): Readonly<Record<string, JsonSchema>> => ({ 'application/json': schema });
 

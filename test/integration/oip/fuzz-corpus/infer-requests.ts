@@ -210,6 +210,7 @@ const BINARY: readonly (readonly [name: string, request: Buffer, rule: string | 
   ['too many texts', texts(Buffer.concat([text(0, ''), text(0, ''), text(0, '')])), 'has 3 elements, expected 2'],
   ['a text that is no UTF-8', texts(Buffer.concat([text(2, '\xc3\x28'), text(0, '')])), 'is no UTF-8 at 0'],
   ['a text with a NUL', texts(Buffer.concat([text(3, 'a\0b'), text(0, '')])), 'holds a NUL at 0'],
+  ['a content type that is none', httpRequest('POST', INFER, { 'content-type': ';;;,\\' }, GOOD), null],
   // what JSON cannot say, binary data can
   ['NaN and infinity', binary(sized('8'), Buffer.from(Float32Array.of(NaN, -Infinity).buffer)), null],
   ['a raw row', binary('', floats), null],
