@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { type LoadedModel, ModelLoader } from '../../inference/model/model-loader.ts';
 import { denseBytes, denseOnnx, linearOnnx } from '../../inference/model/onnx-fixture.ts';
 import { openOrtSession, zeroInputs } from '../../inference/model/ort-session.ts';
+import type { Tensor } from '../../inference/oip/model.ts';
 import type { TensorSession } from '../../inference/model/tensor-session.ts';
 
 const RESULTS = fileURLToPath(new URL('../../../bench/results/', import.meta.url));
@@ -32,6 +33,8 @@ interface Loading {
   /** Worst delay of the event loop while the loader loaded it, of all repeats and in the middle. */
   readonly delayMsMax: number;
   readonly delayMsMedian: number;
+  /** The same, for as long, with nothing loaded: what else the machine does. */
+  readonly neighboursMsMax: number;
   /** The same while the session was created and run twice on the event loop. */
   readonly blockedMs: number;
   /** Of the process, by /proc: what is its own. */
@@ -106,6 +109,7 @@ async function measure(loader: ModelLoader, name: string, path: string, repeats:
   const delays: number[] = [];
   const loads: number[] = [];
   const models: LoadedModel[] = [];
+  const neighbours: number[] = [];
   let own = 0;
   for (let i = 0; i < repeats; i++) {
     await models.at(-1)?.release();
@@ -116,6 +120,7 @@ async function measure(loader: ModelLoader, name: string, path: string, repeats:
       }),
     );
     own = (await ownBytes()) - before;
+    neighbours.push(await worstDelay(() => wait(models.at(-1)!.report.loadMs)));
     loads.push(models.at(-1)!.report.loadMs);
   }
   const loaded = models.at(-1)!;
@@ -138,6 +143,7 @@ async function measure(loader: ModelLoader, name: string, path: string, repeats:
     loadMs: median(loads),
     delayMsMax: Math.max(...delays),
     delayMsMedian: median(delays),
+    neighboursMsMax: Math.max(...neighbours),
     blockedMs,
     ownMiB: own / MIB,
     estimatedMiB: report.memoryBytes / MIB,
@@ -152,6 +158,8 @@ async function worstDelay(work: () => Promise<void>): Promise<number> {
   delay.enable();
   await wait(20);
   delay.reset();
+  // the first interval after a reset is not counted
+  await wait(5);
   await work();
   await wait(5);
   delay.disable();
@@ -162,10 +170,12 @@ async function timeBatches(session: TensorSession): Promise<Record<number, numbe
   const micros: Record<number, number> = {};
   const outputs = session.outputs.map((_, i) => i);
   for (const rows of BATCHES) {
-    const inputs = zeroInputs(session.inputs, rows);
+    const batches = Array.from({ length: 64 }, () => randomInputs(session, rows));
     const endMs = performance.now() + TIMED_MS;
     let best = Infinity;
-    while (performance.now() < endMs) {
+    for (let i = 0; performance.now() < endMs; i++) {
+      // never the same rows twice in a row: a tree's branches would be guessed
+      const inputs = batches[i % batches.length]!;
       const startedMs = performance.now();
       await session.run(inputs, outputs);
       best = Math.min(best, performance.now() - startedMs);
@@ -173,6 +183,12 @@ async function timeBatches(session: TensorSession): Promise<Record<number, numbe
     micros[rows] = best * 1e3;
   }
   return micros;
+}
+
+function randomInputs(session: TensorSession, rows: number): Tensor[] {
+  const inputs = zeroInputs(session.inputs, rows);
+  for (const { data } of inputs) if (data instanceof Float32Array) data.forEach((_, i) => (data[i] = Math.random()));
+  return inputs;
 }
 
 /** Loads and lets go of one model after the other. @returns resident MiB after every 50 */
@@ -194,9 +210,9 @@ async function soak(loader: ModelLoader, files: readonly ModelFile[], cycles: nu
 function printLoading(loading: Loading, first: boolean): void {
   if (first)
     console.log(
-      'model                 file MiB  runner  load ms  delay ms max  median  on the loop ms  own MiB  estimated',
+      'model                 file MiB  runner  load ms  delay ms max  median  none loaded  on the loop ms  own MiB  estimated',
     );
-  const { model, fileMiB, runner, loadMs, delayMsMax, delayMsMedian, blockedMs, ownMiB, estimatedMiB } = loading;
+  const { model, fileMiB, runner, loadMs, delayMsMax, delayMsMedian, ownMiB, estimatedMiB } = loading;
   const columns = [
     model.padEnd(22),
     fileMiB.toFixed(1).padStart(7),
@@ -204,7 +220,8 @@ function printLoading(loading: Loading, first: boolean): void {
     loadMs.toFixed(0).padStart(8),
     delayMsMax.toFixed(1).padStart(13),
     delayMsMedian.toFixed(1).padStart(7),
-    blockedMs.toFixed(1).padStart(15),
+    loading.neighboursMsMax.toFixed(1).padStart(12),
+    loading.blockedMs.toFixed(1).padStart(15),
     ownMiB.toFixed(1).padStart(8),
     estimatedMiB.toFixed(1).padStart(10),
   ];

@@ -10,6 +10,8 @@ export interface GoldenRequest {
   /** Known outputs by name; those that are not named are not compared. */
   readonly outputs: ReadonlyMap<string, TensorData>;
   readonly rows: number;
+  /** Largest difference of a number from the known one; null: 1e-5 of it. */
+  readonly maxDifference: number | null;
 }
 
 /** The golden rows of a manifest as a request of its model. */
@@ -20,6 +22,7 @@ export function requestOfRows({ features, scores }: GoldenRows, outputName: stri
     inputs: [{ datatype: 'FP32', shape: [features.length, width], data }],
     outputs: new Map([[outputName, Float64Array.from(scores, (value) => value ?? NaN)]]),
     rows: features.length,
+    maxDifference: null,
   };
 }
 
@@ -32,7 +35,8 @@ interface JsonTensor {
 
 /**
  * A golden file: `inputs` of a request and `outputs` of its answer, as the Open Inference Protocol writes them; null in
- * floating-point data is NaN.
+ * floating-point data is NaN. `maxDifference` is for a model that answers almost as another one does: an int8 variant held
+ * against the answers of the model it was made from.
  * @throws SerinError MODEL_FILE_INVALID naming what the file lacks
  */
 export function readGoldenFile(
@@ -42,7 +46,7 @@ export function readGoldenFile(
   outputs: readonly TensorMetadata[],
 ): GoldenRequest {
   const refuse = (problem: string): SerinError => invalidModel(name, `its golden file ${problem}`);
-  let file: { readonly inputs?: unknown; readonly outputs?: unknown } | null;
+  let file: { readonly inputs?: unknown; readonly outputs?: unknown; readonly maxDifference?: unknown } | null;
   try {
     file = JSON.parse(text) as typeof file;
   } catch (error) {
@@ -50,6 +54,9 @@ export function readGoldenFile(
   }
   if (!Array.isArray(file?.inputs) || !Array.isArray(file.outputs) || file.outputs.length === 0)
     throw refuse('must hold "inputs" and "outputs", lists of tensors');
+  const { maxDifference = null } = file;
+  if (maxDifference !== null && !(typeof maxDifference === 'number' && maxDifference >= 0))
+    throw refuse('must give "maxDifference" as a number from 0, or not at all');
   const read = (given: JsonTensor | undefined, { name: tensor, datatype }: TensorMetadata): Tensor => {
     const { datatype: said, shape, data } = given ?? {};
     if (!isDatatype(said) || said !== datatype || !Array.isArray(shape) || !shape.every(Number.isSafeInteger))
@@ -78,7 +85,7 @@ export function readGoldenFile(
     if (output === undefined) throw refuse(`names the output "${String(given.name)}", which the model does not have`);
     return [output.name, read(given, output).data];
   });
-  return { inputs: tensors, outputs: new Map(known), rows: tensors[0]?.shape[0] ?? 1 };
+  return { inputs: tensors, outputs: new Map(known), rows: tensors[0]?.shape[0] ?? 1, maxDifference };
 }
 
 /**
@@ -86,7 +93,7 @@ export function readGoldenFile(
  * @throws SerinError MODEL_FILE_INVALID naming row, expected and given value
  */
 export function checkGolden(
-  { outputs: known, rows }: GoldenRequest,
+  { outputs: known, rows, maxDifference }: GoldenRequest,
   name: string,
   outputs: readonly TensorMetadata[],
   given: readonly Tensor[],
@@ -99,13 +106,14 @@ export function checkGolden(
     if (got.length !== expected.length)
       throw wrong(0, `"${output}" has ${got.length} values, expected ${expected.length}`);
     for (let at = 0; at < expected.length; at++) {
-      if (sameValue(got[at]!, expected[at]!)) continue;
+      if (sameValue(got[at]!, expected[at]!, maxDifference)) continue;
       const row = Math.floor(at / Math.max(1, expected.length / rows));
       throw wrong(row, `"${output}" is ${String(got[at])}, expected ${String(expected[at])}`);
     }
   });
 }
 
-function sameValue(given: TensorData[number], known: TensorData[number]): boolean {
-  return typeof given === 'number' && typeof known === 'number' ? agreesWithGolden(given, known) : given === known;
+function sameValue(given: TensorData[number], known: TensorData[number], maxDifference: number | null): boolean {
+  if (typeof given !== 'number' || typeof known !== 'number') return given === known;
+  return agreesWithGolden(given, known) || (maxDifference !== null && Math.abs(given - known) <= maxDifference);
 }

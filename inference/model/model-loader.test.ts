@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { compiledModule } from '../../domain/compiled-module.ts';
 import { type LoadedModel, ModelLoader } from './model-loader.ts';
 import { denseBytes, denseOnnx, identityOnnx, linearOnnx, stumpsOnnx } from './onnx-fixture.ts';
@@ -150,6 +150,7 @@ test('loading a model of 40 MB leaves the event loop free', async () => {
   const first = await load(linearOnnx({ weights: [1], bias: 0 })); // a first thread of a process costs more
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
+  await vi.waitFor(() => expect(delay.count).toBeGreaterThan(0)); // the first interval is not counted
   const model = await loader.load({ path, name: 'big' });
   delay.disable();
   expect(model.report).toMatchObject({ runner: 'thread', fileBytes: bytes.byteLength });
@@ -202,6 +203,25 @@ test('a golden file beside a plain model is a request and its answer', async () 
       message: expect.stringContaining(problem) as string,
     });
   }
+});
+
+test('a golden file may allow a difference: a coarser variant is held against the answers of what it was made from', async () => {
+  const path = await aFile(linearOnnx({ weights: [1, 0.99], bias: 0 }));
+  const golden = (maxDifference: unknown) =>
+    JSON.stringify({
+      inputs: [{ name: 'features', datatype: 'FP32', shape: [2, 2], data: [1, 1, 0, 2] }],
+      outputs: [{ name: 'score', datatype: 'FP32', shape: [2, 1], data: [2, 2] }],
+      maxDifference,
+    });
+  const attempt = async (maxDifference: unknown) => {
+    await writeFile(`${path}.golden.json`, golden(maxDifference));
+    const model = await loader.load({ path, name: 'm', goldenFile: true });
+    await model.release();
+    return model.report.goldenRows;
+  };
+  expect(await attempt(0.021)).toBe(2);
+  await expect(attempt(0.015)).rejects.toThrow('m: golden row 1: "score" is 1.98');
+  await expect(attempt('much')).rejects.toThrow('must give "maxDifference" as a number from 0');
 });
 
 test('weights of 400 MB beside a model stay in their file: mapped, not read', async () => {

@@ -1,13 +1,16 @@
 /** The parts of an ONNX file that say what it computes and where its weights lie; everything else is passed over. */
 import protobuf from 'protobufjs';
 
-/** Of onnx/onnx-ml.proto, the fields that are read. */
+/**
+ * Of onnx/onnx-ml.proto, the fields that are read. int64 is read as int32, which is the same on the wire and need not become
+ * an object first: ids of nodes and features are small, and labels that are not would not agree with ONNX Runtime's.
+ */
 const SCHEMA = `
 syntax = "proto2";
 package onnx;
 message Attribute {
-  optional string name = 1; optional float f = 2; optional int64 i = 3; optional bytes s = 4;
-  repeated float floats = 7 [packed = true]; repeated int64 ints = 8 [packed = true]; repeated bytes strings = 9;
+  optional string name = 1; optional float f = 2; optional int32 i = 3; optional bytes s = 4;
+  repeated float floats = 7 [packed = true]; repeated int32 ints = 8 [packed = true]; repeated bytes strings = 9;
 }
 message Node {
   repeated string input = 1; repeated string output = 2; optional string op_type = 4; repeated Attribute attribute = 5;
@@ -15,7 +18,7 @@ message Node {
 }
 message Entry { optional string key = 1; optional string value = 2; }
 message Tensor {
-  repeated int64 dims = 1; optional int32 data_type = 2; repeated float float_data = 4; optional string name = 8;
+  optional int32 data_type = 2; repeated float float_data = 4; optional string name = 8;
   optional bytes raw_data = 9; repeated Entry external_data = 13;
 }
 message Value { optional string name = 1; }
@@ -58,7 +61,7 @@ export interface OnnxGraph {
 /** @returns null for bytes that are no ONNX file */
 export function readOnnxGraph(bytes: Uint8Array): OnnxGraph | null {
   try {
-    const { graph } = MODEL.toObject(MODEL.decode(bytes), { longs: Number, defaults: true, arrays: true }) as {
+    const { graph } = MODEL.toObject(MODEL.decode(bytes), { defaults: true, arrays: true }) as {
       graph: OnnxGraph | null;
     };
     return graph;

@@ -28,6 +28,8 @@ export interface TreeEnsemble {
   readonly labels: readonly [number, number];
 }
 
+const LEAF = Buffer.from('LEAF');
+const BRANCH = Buffer.from('BRANCH_LEQ');
 const MAX_RANK = 0xffff;
 const MAX_FEATURES = 0x7fff;
 
@@ -113,22 +115,31 @@ function layOut(node: OnnxNode): Omit<TreeEnsemble, 'inputName' | 'outputs'> | n
   const [features, thresholds] = [ints('nodes_featureids'), floats('nodes_values')];
   const [whenTrue, whenFalse] = [ints('nodes_truenodeids'), ints('nodes_falsenodeids')];
   const missing = ints('nodes_missing_value_tracks_true');
-  const modes = (attributeOf(node, 'nodes_modes')?.strings ?? []).map((mode) => Buffer.from(mode).toString());
-  if (modes.some((mode) => mode !== 'BRANCH_LEQ' && mode !== 'LEAF')) return null;
+  const modes = attributeOf(node, 'nodes_modes')?.strings ?? [];
+  const isLeaf = Uint8Array.from(modes, (mode) => (LEAF.equals(mode) ? 1 : 0));
+  if (!modes.every((mode, i) => isLeaf[i] === 1 || BRANCH.equals(mode))) return null;
 
-  const featureCount = modes.reduce((most, mode, i) => (mode === 'LEAF' ? most : Math.max(most, features[i]! + 1)), 0);
+  const featureCount = isLeaf.reduce((most, leaf, i) => (leaf === 1 ? most : Math.max(most, features[i]! + 1)), 0);
   if (featureCount > MAX_FEATURES) return null;
-  const { edges, edgeStarts, rankOf } = ranksOf(modes, features, thresholds, featureCount);
+  const { edges, edgeStarts, rankOf } = ranksOf(isLeaf, features, thresholds, featureCount);
   if (rankOf === null) return null;
 
-  const at = new Map(treeIds.map((treeId, i) => [treeId * NODE_IDS + nodeIds[i]!, i]));
-  const leafValues = new Map<number, number>();
+  const byTree = new Map<number, Map<number, number>>();
+  treeIds.forEach((tree, i) => {
+    const ids = byTree.get(tree);
+    if (ids) ids.set(nodeIds[i]!, i);
+    else byTree.set(tree, new Map([[nodeIds[i]!, i]]));
+  });
+  const at = (tree: number, id: number): number | undefined => byTree.get(tree)?.get(id);
+  const leafValues = new Float32Array(modes.length);
   const weights = floats(`${side}_weights`);
   const leafNodes = ints(`${side}_nodeids`);
-  ints(`${side}_treeids`).forEach((treeId, i) => {
-    const key = treeId * NODE_IDS + leafNodes[i]!;
-    leafValues.set(key, Math.fround((leafValues.get(key) ?? 0) + weights[i]!));
-  });
+  const leafTrees = ints(`${side}_treeids`);
+  for (let i = 0; i < leafTrees.length; i++) {
+    const leaf = at(leafTrees[i]!, leafNodes[i]!);
+    if (leaf === undefined) return null;
+    leafValues[leaf]! += weights[i]!;
+  }
 
   const nodes = new Int32Array(modes.length * 2);
   const missingSide = new Uint8Array(modes.length);
@@ -136,9 +147,9 @@ function layOut(node: OnnxNode): Omit<TreeEnsemble, 'inputName' | 'outputs'> | n
   const roots: number[] = [];
   let next = 0;
   const place = (source: number, to: number): void => {
-    if (modes[source] === 'LEAF') {
+    if (isLeaf[source] === 1) {
       nodes[to * 2] = -1;
-      nodes[to * 2 + 1] = leaves.push(leafValues.get(treeIds[source]! * NODE_IDS + nodeIds[source]!) ?? 0) - 1;
+      nodes[to * 2 + 1] = leaves.push(leafValues[source]!) - 1;
       return;
     }
     const children = next;
@@ -146,17 +157,21 @@ function layOut(node: OnnxNode): Omit<TreeEnsemble, 'inputName' | 'outputs'> | n
     nodes[to * 2] = (features[source]! << 16) | rankOf(source);
     nodes[to * 2 + 1] = children;
     missingSide[to] = missing[source] === 1 ? 0 : 1;
-    const child = (id: number): number => at.get(treeIds[source]! * NODE_IDS + id)!;
+    const child = (id: number): number => at(treeIds[source]!, id)!;
     place(child(whenTrue[source]!), children);
     place(child(whenFalse[source]!), children + 1);
   };
-  const children = new Set(
-    modes.flatMap((mode, i) =>
-      mode === 'LEAF' ? [] : [whenTrue[i]!, whenFalse[i]!].map((id) => treeIds[i]! * NODE_IDS + id),
-    ),
-  );
+  const isChild = new Uint8Array(modes.length);
   for (let i = 0; i < modes.length; i++) {
-    if (children.has(treeIds[i]! * NODE_IDS + nodeIds[i]!)) continue;
+    if (isLeaf[i] === 1) continue;
+    for (const id of [whenTrue[i]!, whenFalse[i]!]) {
+      const child = at(treeIds[i]!, id);
+      if (child === undefined) return null;
+      isChild[child] = 1;
+    }
+  }
+  for (let i = 0; i < modes.length; i++) {
+    if (isChild[i] === 1) continue;
     const root = next++;
     roots.push(root);
     place(i, root);
@@ -174,18 +189,15 @@ function layOut(node: OnnxNode): Omit<TreeEnsemble, 'inputName' | 'outputs'> | n
   };
 }
 
-/** More than any tree has nodes. */
-const NODE_IDS = 2 ** 26;
-
 function ranksOf(
-  modes: readonly string[],
+  isLeaf: Uint8Array,
   features: readonly number[],
   thresholds: readonly number[],
   featureCount: number,
 ): { edges: Float32Array; edgeStarts: Int32Array; rankOf: ((node: number) => number) | null } {
   const byFeature = Array.from({ length: featureCount }, () => new Set<number>());
   // −0 and 0 are one threshold
-  modes.forEach((mode, i) => mode !== 'LEAF' && byFeature[features[i]!]!.add(Math.fround(thresholds[i]!) + 0));
+  isLeaf.forEach((leaf, i) => leaf === 0 && byFeature[features[i]!]!.add(Math.fround(thresholds[i]!) + 0));
   const sorted = byFeature.map((values) => Float32Array.from(values).sort());
   const edgeStarts = new Int32Array(featureCount + 1);
   sorted.forEach((values, f) => (edgeStarts[f + 1] = edgeStarts[f]! + values.length));
