@@ -140,6 +140,8 @@ export async function listAnsweringVersions(
     .distinct()
     .where('model', '=', model)
     .where('arm', '<>', 'shadow')
+    // a fallback model's version is none of this model's
+    .where('served_model', 'is', null)
     .where('recorded_at', '>=', from)
     .where('recorded_at', '<', to)
     .orderBy('version')

@@ -8,6 +8,7 @@ import { Pool } from 'undici';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { applyProject } from '../../db/apply-project.ts';
 import { connectDatabase, type Database } from '../../db/database.ts';
+import { listAnsweringVersions } from '../../db/predictions.ts';
 import { getModel, registerVersion } from '../../db/registry.ts';
 import { getRoute, moveRoute } from '../../db/routes.ts';
 import {
@@ -98,7 +99,7 @@ const spec = project('taxis', { description: '', models: [simple, precise] });
 
 /** What happens to a version that is asked: `precise@2`; absent: it works. */
 const faults = new Map<string, 'throws' | 'NaN' | 'hangs'>();
-const EVERY_VERSION = ['precise@2', 'precise@1', 'simple@1'] as const;
+const EVERY_VERSION = ['precise@2', 'precise@1', 'simple@7'] as const;
 
 let folder: string;
 let database: Database;
@@ -114,9 +115,9 @@ beforeAll(async () => {
   // version v of either model answers km + v, of simple km + 100 + v
   await register('precise', 1, 1);
   await register('precise', 2, 2);
-  await register('simple', 1, 101);
+  await register('simple', 7, 107);
   await route('precise', 2, 1);
-  await route('simple', 1, 0);
+  await route('simple', 7, 0);
   features = openFeatures(databaseUrl);
 });
 afterAll(async () => {
@@ -250,7 +251,7 @@ test('with ONNX Runtime throwing on every call every request is answered, by the
     'precise@1 open',
     'precise@2 open',
     'simple@0 null',
-    'simple@1 open',
+    'simple@7 open',
   ]);
   const metrics = await get('/metrics');
   expect(metrics).toMatch(/serin_inference_circuit_open\{model="precise",version="2"[^}]*\} 1/);
@@ -284,20 +285,29 @@ test('rung by rung: the last known good version, then the fallback model, then t
   });
   faults.set('precise@1', 'throws');
   expect((await ask('c')).prediction).toMatchObject({
-    score: 105,
-    version: 1,
+    score: 111,
+    version: 7,
     answeredBy: 'simple',
     rung: 'fallback',
     reason: 'not_finite',
   });
-  faults.set('simple@1', 'throws');
+  await node.flush();
+  expect(JSON.parse(await get('/v1/predictions/c'))).toMatchObject({
+    answers: [{ version: 7, servedModel: 'simple' }],
+  });
+  // what is held against a version's definitions is what it answered itself
+  const window = { model: 'precise', from: 0, to: Number.MAX_SAFE_INTEGER };
+  expect(await listAnsweringVersions(database.db, window)).not.toContain(7);
+
+  faults.set('simple@7', 'throws');
   expect((await ask('d')).prediction).toMatchObject({ score: 0.125, version: 0, rung: 'rule' });
 });
 
 test('a request without a mandatory feature is answered by the fallback model, which does without', async () => {
   await start();
   expect((await ask('a', { tip: null })).prediction).toMatchObject({
-    score: 105,
+    score: 111,
+    version: 7,
     answeredBy: 'simple',
     rung: 'fallback',
     reason: 'missing_feature',
