@@ -5,11 +5,14 @@ import { loadConfig } from '../../platform/config.ts';
 import { removePostgresData, startPostgres } from '../../platform/embedded/postgres.ts';
 import { obtainRedis, startRedis } from '../../platform/embedded/redis.ts';
 import { createLogger } from '../../platform/logger.ts';
+import { usageOfTree } from '../serving/process-usage.ts';
 
 export interface Databases {
   readonly postgresUrl: string;
   /** Null: no Redis was asked for, or none can be had. */
   readonly redisUrl: string | null;
+  /** That both have used so far. */
+  cpuSeconds(): number;
   stop(): Promise<void>;
 }
 
@@ -32,6 +35,8 @@ export async function startDatabases({ redis: wantsRedis = false } = {}): Promis
   return {
     postgresUrl: postgres.url,
     redisUrl: redis?.url ?? null,
+    cpuSeconds: () =>
+      [postgres, redis].reduce((sum, server) => sum + (server === null ? 0 : usageOfTree(server.pid).cpuSeconds), 0),
     async stop() {
       await Promise.all([redis?.stop(), postgres.stop()]);
       await removePostgresData(postgresFolder);

@@ -40,10 +40,8 @@ export interface Workshop {
 
 /** Builds what the comparison needs, once per machine. @throws when the load generator or the model cannot be made */
 export async function openWorkshop(onProgress: (line: string) => void): Promise<Workshop> {
-  const folder = join(loadConfig().cacheDir, 'serin', 'bench-serving');
-  await mkdir(folder, { recursive: true });
-  const load = await buildGo('load', folder, onProgress);
-  if (load.missing !== null) throw new Error(`the load generator cannot be built: ${load.missing}`);
+  const folder = await workFolder();
+  const load = await buildLoad(onProgress);
   const rival = await buildGo('go-rival', folder, onProgress);
   const python = await pythonWith(folder, onProgress);
   if (python.missing !== null) throw new Error(`the model cannot be made: ${python.missing}`);
@@ -56,7 +54,7 @@ export async function openWorkshop(onProgress: (line: string) => void): Promise<
   const library = python.missing === null ? await ortLibrary(folder) : '';
   return {
     folder,
-    load: load.path,
+    load,
     contenders(model, port) {
       const file = join(folder, `${model}.onnx`);
       const serin = (processes: number): Contender => ({
@@ -106,6 +104,19 @@ export async function openWorkshop(onProgress: (line: string) => void): Promise<
       ];
     },
   };
+}
+
+/** @returns the program @throws when there is no Go to build it */
+export async function buildLoad(onProgress: (line: string) => void): Promise<string> {
+  const { path, missing } = await buildGo('load', await workFolder(), onProgress);
+  if (missing !== null) throw new Error(`the load generator cannot be built: ${missing}`);
+  return path;
+}
+
+async function workFolder(): Promise<string> {
+  const folder = join(loadConfig().cacheDir, 'serin', 'bench-serving');
+  await mkdir(folder, { recursive: true });
+  return folder;
 }
 
 interface Built {

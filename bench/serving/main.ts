@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { type Contender, openWorkshop, type Workshop } from './contenders.ts';
+import type { LoadReport } from './load-report.ts';
 import { machineCpuSeconds, usageOfTree } from './process-usage.ts';
 
 const run = promisify(execFile);
@@ -18,22 +19,6 @@ const OPEN = [500, 1_000, 2_000, 5_000];
 const P99_BOUND_MS = 20;
 const START_WITHIN_MS = 60_000;
 const PATH = '/v2/models/m/infer';
-
-interface LoadReport {
-  readonly mode: 'closed' | 'open';
-  readonly connections: number;
-  readonly rate: number;
-  readonly requests: number;
-  readonly failed: number;
-  readonly perSecond: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly p999Ms: number;
-  readonly maxMs: number;
-  readonly loadCpuSeconds: number;
-  readonly seconds: number;
-  readonly firstError: string;
-}
 
 interface Measurement extends LoadReport {
   readonly server: string;
