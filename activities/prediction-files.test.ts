@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RecordedPrediction } from '../db/prediction-exports.ts';
+import { partPath } from '../domain/prediction-part.ts';
 import { DuckDb } from '../features/offline/duckdb.ts';
 import { FileBlobStore } from '../platform/file-blob-store.ts';
-import { partPath, type PredictionFileWork, readPart, rewritePart, writeParts } from './prediction-files.ts';
+import { type PredictionFileWork, readPart, rewritePart, writeParts } from './prediction-files.ts';
 
 let work: PredictionFileWork;
 beforeAll(async () => {

@@ -62,11 +62,6 @@ export interface PredictionFileWork {
   readonly duckdb: DuckDb;
 }
 
-/** Where a part lies among the others, as Hive would have it: `model=flight-delay/date=2026-11-21/part-1763712000000000.parquet`. */
-export function partPath({ model, day, from }: Pick<PredictionPart, 'model' | 'day' | 'from'>): string {
-  return `model=${model}/date=${day}/part-${from}.parquet`;
-}
-
 /** Writes the rows of a range, a file for each day on which any was answered. */
 export async function writeParts(
   rows: readonly RecordedPrediction[],

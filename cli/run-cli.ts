@@ -39,6 +39,7 @@ const GROUPS: readonly Group[] = [
     load: () => import('./commands/models.ts'),
   },
   { names: ['predict'], load: () => import('./commands/predict.ts') },
+  { names: ['predictions'], load: () => import('./commands/predictions.ts') },
   { names: ['consistency'], load: () => import('./commands/consistency.ts') },
   { names: ['score'], load: () => import('./commands/scoring.ts') },
   { names: ['serve'], load: () => import('./commands/serve.ts') },

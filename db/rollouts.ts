@@ -78,6 +78,20 @@ export async function findActiveRollout(db: Db, model: string): Promise<Rollout 
   return row && fromRow(row);
 }
 
+/** The rollout of a model that was under way at an instant. */
+export async function findRolloutAt(db: Db, model: string, at: number): Promise<Rollout | undefined> {
+  const row = await db
+    .selectFrom('rollout')
+    .selectAll()
+    .where('model', '=', model)
+    .where('started_at', '<=', at)
+    .where((eb) => eb.or([eb('ended_at', 'is', null), eb('ended_at', '>=', at)]))
+    .orderBy('started_at', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row && fromRow(row);
+}
+
 export async function listRollouts(
   db: Db,
   { model, limit = 50 }: { model?: string; limit?: number } = {},
