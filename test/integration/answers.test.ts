@@ -311,6 +311,18 @@ describe('a calibrated version', () => {
     expect(manifest.calibration).toEqual(result.calibration);
   });
 
+  test('carries golden rows, with missing values among them, and is served since it answers them', async () => {
+    const { manifest } = await getVersion(database.db, MODEL, version);
+    const { features: rows, scores } = manifest.goldens!;
+    expect([rows.length, scores.length]).toEqual([16, 16]);
+    expect(rows.every((row) => row.length === NUMBERS.length)).toBe(true);
+    expect(rows.flat()).toContain(null);
+    expect(new Set(scores).size).toBeGreaterThan(4);
+    expect((await node.app.inject(`/v1/models/${MODEL}`)).json()).toMatchObject({
+      versions: [{ version, loaded: { goldenRows: 16 } }, { version: 0 }],
+    });
+  });
+
   test('answers with the calibrated score of what its model file gives', async () => {
     const { manifest } = await getVersion(database.db, MODEL, version);
     const values = [-1.5, -0.5, 0, 0.5, 1.5];
