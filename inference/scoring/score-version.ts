@@ -73,7 +73,9 @@ export class VersionScorer {
     const patience = { untilMs: startMs + timeoutMs, nowMs: this.#nowMs };
     const calling = scoreRows(served.scorer, features, rows, patience);
     this.#underWay.set(served, underWay + rows);
-    const result = timeoutMs === Infinity ? await calling : await within(timeoutMs, calling);
+    // what computes on this thread is here before a timer could go off
+    const isCuttable = served.scorer.offLoop === true && timeoutMs !== Infinity;
+    const result = isCuttable ? await within(timeoutMs, calling) : await calling;
     if (result === null) {
       circuit.late();
       void calling.then(() => {
