@@ -79,7 +79,7 @@ test('docker compose accepts the file', ({ skip }) => {
   expect(config).not.toThrow();
 });
 
-test('dashboards ask only for metrics that Serin has', async () => {
+test('dashboards and docs name only metrics that Serin has', async () => {
   const sources: string[] = [];
   for (const room of ['platform', 'api', 'inference', 'workers', 'activities']) {
     for (const entry of await readdir(join(ROOT, room), { recursive: true })) {
@@ -89,10 +89,14 @@ test('dashboards ask only for metrics that Serin has', async () => {
   }
   const code = sources.join('\n');
   const folder = join(ROOT, 'deploy/grafana/dashboards');
-  for (const file of await readdir(folder)) {
-    const dashboard = await readFile(join(folder, file), 'utf8');
-    const names = [...dashboard.matchAll(/\bserin_[a-z_]+/g)].map(([name]) => name.replace(/_(bucket|sum|count)$/, ''));
-    expect(names.length).toBeGreaterThan(0);
-    for (const name of new Set(names)) expect(code, `${name} in ${file}`).toContain(`'${name}'`);
+  const dashboards = (await readdir(folder)).map((file) => join(folder, file));
+  const docs = (await readdir(join(ROOT, 'docs'), { recursive: true })).filter((file) => file.endsWith('.md'));
+  for (const file of [...dashboards, ...docs.map((each) => join(ROOT, 'docs', each))]) {
+    const text = await readFile(file, 'utf8');
+    // a name that goes on (`serin_inference_oip_*`) stands for all that begin so
+    const names = [...text.matchAll(/\bserin_[a-z_]+/g)].map(([name]) => name.replace(/_(bucket|sum|count)$/, ''));
+    if (dashboards.includes(file)) expect(names.length).toBeGreaterThan(0);
+    for (const name of new Set(names))
+      expect(code, `${name} in ${file}`).toContain(name.endsWith('_') ? `'${name}` : `'${name}'`);
   }
 });

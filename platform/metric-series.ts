@@ -47,6 +47,11 @@ abstract class Family<Series> {
     return series;
   }
 
+  /** A series that is kept and added to elsewhere. */
+  adopt(labels: Labels, series: Series): void {
+    this.#series.set(JSON.stringify(labels), { labels, series });
+  }
+
   /** @returns how many; what somebody keeps of them is added to in vain */
   forget(when: (labels: Labels) => boolean): number {
     const before = this.#series.size;
@@ -78,6 +83,7 @@ export class HistogramSeries {
   readonly counts: Float64Array;
   sum = 0;
 
+  /** @param bounds upper ones, ascending, without +Inf */
   constructor(bounds: Float64Array) {
     this.#bounds = bounds;
     this.counts = new Float64Array(bounds.length + 1);
@@ -96,8 +102,8 @@ export class HistogramFamily extends Family<HistogramSeries> {
   readonly type = 'histogram';
   readonly #bounds: Float64Array;
 
-  /** @param buckets upper bounds, ascending, without +Inf */
-  constructor({ buckets, ...options }: FamilyOptions & { readonly buckets: readonly number[] }) {
+  /** @param buckets upper bounds, ascending, without +Inf; adopted series have the same */
+  constructor({ buckets, ...options }: FamilyOptions & { readonly buckets: ArrayLike<number> }) {
     super(options);
     this.#bounds = Float64Array.from(buckets);
   }

@@ -1,3 +1,5 @@
+import { HistogramSeries } from '../../platform/metric-series.ts';
+
 /** Counters of one model version in the form of the protocol's statistics extension; durations are nanoseconds, summed. */
 export interface Durations {
   count: number;
@@ -37,7 +39,26 @@ const PHASES = [
 
 const NS_PER_MS = 1_000_000;
 
+/** Upper bounds of the buckets that requests are counted in. */
+export const REQUEST_SECONDS = Float64Array.of(
+  0.00025,
+  0.0005,
+  0.001,
+  0.002,
+  0.005,
+  0.01,
+  0.02,
+  0.05,
+  0.1,
+  0.25,
+  0.5,
+  1,
+  2.5,
+);
+
 export class ModelStatistics {
+  /** Of answered requests. */
+  readonly seconds = new HistogramSeries(REQUEST_SECONDS);
   #lastInference = 0;
   #inferences = 0;
   #executions = 0;
@@ -51,6 +72,7 @@ export class ModelStatistics {
   answered(rows: number, totalMs: number, queueMs: number): void {
     this.#lastInference = Date.now();
     this.#inferences += rows;
+    this.seconds.observe(totalMs / 1_000);
     add(this.#phases.success, totalMs);
     add(this.#phases.queue, queueMs);
   }

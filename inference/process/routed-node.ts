@@ -18,11 +18,12 @@ import { registerModelRoutes } from '../http/model-routes.ts';
 import { registerPredictRoute } from '../http/predict-route.ts';
 import { createTesterAccess } from '../http/tester-access.ts';
 import { createInferenceMetrics, type InferenceMetrics } from '../metrics.ts';
-import { createLoadMetrics } from '../model/load-metrics.ts';
+import { createLoadMetrics, reportingLoads } from '../model/load-metrics.ts';
 import { budgetBytes } from '../model/memory-budget.ts';
 import { ModelLoader } from '../model/model-loader.ts';
 import { createVersionSource, type VersionSourceDeps } from '../model/version-loader.ts';
 import type { ServedVersion } from '../model/served-version.ts';
+import { createOipMetrics } from '../oip/oip-metrics.ts';
 import { type OipDeps, registerOipRoutes } from '../oip/routes.ts';
 import { registerOpenApi } from '../openapi/openapi-routes.ts';
 import { predictSchema } from '../openapi/predict-schema.ts';
@@ -87,7 +88,7 @@ export async function startRoutedNode({
     onFailure: (error) => logger.warn({ err: error }, 'tallies and predictions are kept until PostgreSQL takes them'),
   });
   const loading = createLoadMetrics(registry, () => table.held());
-  const loader = new ModelLoader({ onLoad: (seconds, report) => loading.loaded(seconds, report) });
+  const loader = new ModelLoader(reportingLoads(loading, logger));
   const blobs = openBlobStore(config.blobUrl, { digestOf: (path) => loader.digestOf(path) });
   const table = new RouteTable({
     source: redactor.guard(wrapSource(createVersionSource({ db, blobs, loader, inputOf }))),
@@ -192,6 +193,7 @@ export async function startRoutedNode({
       return entry && predictSchema(entry);
     },
   });
+  createOipMetrics(registry, () => repository.models());
   const group = processGroup({
     statistics: () => repository.models().map(({ name, version, statistics }) => statistics.report(name, version)),
     manage: (action, model) => repository[action](model),

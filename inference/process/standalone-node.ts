@@ -6,10 +6,11 @@ import { createMetrics } from '../../platform/metrics.ts';
 import { Admission, clientRateOf } from '../admission/admission.ts';
 import { createAdmissionMetrics } from '../admission/admission-metrics.ts';
 import { createInferenceApp } from '../http/inference-app.ts';
-import { createLoadMetrics } from '../model/load-metrics.ts';
+import { createLoadMetrics, reportingLoads } from '../model/load-metrics.ts';
 import { budgetBytes } from '../model/memory-budget.ts';
 import { ModelLoader } from '../model/model-loader.ts';
 import { FileRepository, type ModelFile } from '../oip/file-repository.ts';
+import { createOipMetrics } from '../oip/oip-metrics.ts';
 import { type OipDeps, registerOipRoutes } from '../oip/routes.ts';
 import { registerOpenApi } from '../openapi/openapi-routes.ts';
 import { tensorSchema } from '../openapi/tensor-schema.ts';
@@ -32,7 +33,7 @@ export async function startStandaloneNode(
     costs: { infer: repository.costs },
   }));
   const loading = createLoadMetrics(registry, () => repository.held());
-  const loader = new ModelLoader({ onLoad: (seconds, report) => loading.loaded(seconds, report) });
+  const loader = new ModelLoader(reportingLoads(loading, logger));
   const repository = new FileRepository(files, LIMITS, {
     loader,
     memoryBytes: budgetBytes(config.inferenceModelMemoryMib ?? 0),
@@ -62,6 +63,7 @@ export async function startStandaloneNode(
     server: () => ({ version: SERVER_VERSION, repository, entries: null }),
     schemaOf: (model) => tensorSchema(repository.get(model, undefined)),
   });
+  createOipMetrics(registry, () => repository.models());
   const group = processGroup({
     statistics: () => repository.models().map(({ name, version, statistics }) => statistics.report(name, version)),
     manage: (action: ModelAction, model) => (action === 'load' ? repository.load(model) : repository.unload(model)),
