@@ -1,3 +1,4 @@
+import { callbackify } from 'node:util';
 import type { FastifyInstance } from 'fastify';
 import type { Registry } from 'prom-client';
 import { type ConnectionLimits, createHttpServer, type Readiness } from '../../platform/http-server.ts';
@@ -23,6 +24,10 @@ const CONNECTIONS: ConnectionLimits = {
   maxConnections: 10_000,
 };
 
+const decodeJson = callbackify(async (encoding: string, body: Buffer) =>
+  parseJson(await decodeBody(encoding, body, BODY_LIMIT_BYTES)),
+);
+
 /** Parses a body as JSON whatever its content type says: the real OIP clients send none. */
 export function createInferenceApp({
   logger,
@@ -36,10 +41,7 @@ export function createInferenceApp({
   app.addContentTypeParser('*', { parseAs: 'buffer' }, ({ headers }, body, done) => {
     const encoding = headers['content-encoding'];
     if (encoding !== undefined) {
-      decodeBody(encoding, body as Buffer, BODY_LIMIT_BYTES)
-        .then(parseJson)
-        .then((value) => done(null, value))
-        .catch(done);
+      decodeJson(encoding, body as Buffer, done);
       return;
     }
     try {
