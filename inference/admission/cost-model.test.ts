@@ -48,6 +48,13 @@ test('a model that has become ten times slower is believed within fifty batches'
   expect(cost.estimateMs(30)).toBeGreaterThan(0.6 * 40);
 });
 
+test('what a batch takes at best is remembered for a while', () => {
+  const cost = fitted([[4, 2], ...new Array(20).fill([4, 30])]);
+  expect(cost.leastMs).toBeCloseTo(2 / 0.98 ** 20);
+  for (let i = 0; i < 200; i++) cost.observe(4, 30, i);
+  expect(cost.leastMs).toBe(30);
+});
+
 test('it is trusted after three batches, for two seconds', () => {
   const cost = fitted([
     [1, 1],

@@ -35,6 +35,7 @@ export class CostModel {
   #ms = 0;
   #rowsMs = 0;
   #msSquared = 0;
+  #leastMs = 0;
   #blind = false;
   #fixedMs = 0;
   #perRowMs = 0;
@@ -65,6 +66,11 @@ export class CostModel {
     return this.#blind;
   }
 
+  /** What a batch took at best of late. Where the machine is busy with other things, the mean is many times this. */
+  get leastMs(): number {
+    return this.#leastMs;
+  }
+
   /** Whether a request may be refused by it. */
   isTrusted(nowMs: number): boolean {
     return this.#observations >= OBSERVATIONS_NEEDED && nowMs - this.#observedAtMs <= BELIEVED_FOR_MS;
@@ -77,6 +83,7 @@ export class CostModel {
   /** @param rows at least 1  @param ms how long the batch took, at least 0  @param nowMs when it ended */
   observe(rows: number, ms: number, nowMs: number): void {
     const taken = this.#believable(rows, ms);
+    this.#leastMs = this.#observations === 0 ? ms : Math.min(ms, this.#leastMs / DECAY);
     this.#weight = this.#weight * DECAY + 1;
     this.#rows = this.#rows * DECAY + rows;
     this.#rowsSquared = this.#rowsSquared * DECAY + rows * rows;

@@ -118,7 +118,9 @@ export class MicroBatcher<Work extends QueuedWork> {
     const known = cost !== undefined && cost.isTrusted(nowMs);
     if (!known && nowMs < deadlineMs) return null;
     const waitMs = this.estimatedWaitMs(priority, cost, nowMs);
-    const answeredMs = nowMs + waitMs * this.#margin + (known ? cost.estimateMs(rows) : 0);
+    // who has nothing else to do tries whatever may succeed: else an estimate from a bad moment would never be corrected
+    const ownMs = known ? (this.#running ? cost.estimateMs(rows) : cost.leastMs) : 0;
+    const answeredMs = nowMs + waitMs * this.#margin + ownMs;
     if (answeredMs <= deadlineMs) return null;
     return {
       reason: 'deadline',
@@ -225,7 +227,7 @@ export class MicroBatcher<Work extends QueuedWork> {
   #isLate(work: Work, queue: PieceQueue<Work>, nowMs: number): boolean {
     const waitedMs = nowMs - queue.firstSubmittedMs;
     const { deadlineMs, cost } = work;
-    const neededMs = deadlineMs !== Infinity && cost.isTrusted(nowMs) ? cost.estimateMs(work.rows) : 0;
+    const neededMs = cost.isTrusted(nowMs) ? cost.leastMs : 0;
     if (nowMs + neededMs <= deadlineMs && waitedMs <= PATIENCE_MS) return false;
     queue.shift();
     this.#queuedRows -= work.rows;
