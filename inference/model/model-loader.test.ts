@@ -116,7 +116,8 @@ test('many requests of a thread at once get their own answers', async () => {
 });
 
 test('a run that hangs is given up, fails what waits behind it, and the model comes back in another thread', async () => {
-  const impatient = new ModelLoader({ runWithinMs: 1 });
+  const lost: string[] = [];
+  const impatient = new ModelLoader({ runWithinMs: 1, onThreadLost: (...what) => lost.push(what.join(': ')) });
   const model = await impatient.load({
     path: await aFile(denseOnnx({ width: 4, hidden: 1_500, layers: 3 })),
     name: 'slow',
@@ -140,6 +141,7 @@ test('a run that hangs is given up, fails what waits behind it, and the model co
       { timeout: 15_000 },
     )
     .not.toContain('it is being loaded again');
+  expect(lost[0]).toBe('slow: its thread did not answer within 1 ms');
   await model.release();
   await impatient.close();
 });

@@ -16,6 +16,8 @@ export interface LoadedModel extends TensorSession {
 export interface ModelLoaderOptions {
   /** Told of every load that ended; `null`: it failed. */
   readonly onLoad?: (seconds: number, report: ModelReport | null) => void;
+  /** Told when the thread of a loaded model has died or was given up; the model is being loaded again. */
+  readonly onThreadLost?: (model: string, reason: string) => void;
   /** A run in a thread that takes longer is given up, and the thread with it. */
   readonly runWithinMs?: number;
   /** How long the thread that loads stays when there is nothing to load. */
@@ -81,7 +83,11 @@ export class ModelLoader {
         if (again.thread) return again.thread;
         throw new SerinError('MODEL_FILE_INVALID', `${source.name}: its file is no longer what was loaded`);
       };
-      const session = new ThreadSession(report, source.name, thread, { reopen, runWithinMs: this.#runWithinMs });
+      const session = new ThreadSession(report, source.name, thread, {
+        reopen,
+        onLost: (reason) => this.#options.onThreadLost?.(source.name, reason),
+        runWithinMs: this.#runWithinMs,
+      });
       return Object.assign(session, { report });
     }
     if (trees) return { ...(await createTreeSession(report, trees)), report };

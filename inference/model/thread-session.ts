@@ -7,6 +7,7 @@ import type { ThreadHandle } from './thread-handle.ts';
 export interface ThreadSessionOptions {
   /** Loads the model again, in another thread. */
   readonly reopen: () => Promise<ThreadHandle>;
+  readonly onLost: (reason: string) => void;
   /** A run that takes longer is given up, and the thread with it. */
   readonly runWithinMs: number;
 }
@@ -67,6 +68,7 @@ export class ThreadSession implements TensorSession {
     thread.onLoss = (error) => {
       this.#thread = null;
       this.#lost = error.message;
+      this.#options.onLost(error.message);
       this.#reopenAfter(REOPEN_AFTER_MS);
     };
   }
