@@ -166,3 +166,14 @@ test('a server that leaves sends its connections away with their answers', async
   expect(text).toMatch(/connection: close/i);
   expect(text).toContain('"data":[2.25]');
 });
+
+test('an answer names our span in the trace of its request, by both ways', async () => {
+  const trace = '4bf92f3577b34da6a3ce929d0e0e4736';
+  const headers = { traceparent: `00-${trace}-00f067aa0ba902b7-01` };
+  for (const ask of [overSocket, throughFramework]) {
+    expect((await ask(URL_OF_INFER, ROW, headers)).headers['traceparent']).toMatch(
+      new RegExp(`^00-${trace}-(?!00f067aa0ba902b7)[0-9a-f]{16}-01$`),
+    );
+    expect((await ask(URL_OF_INFER, ROW, { traceparent: 'not a trace' })).headers).not.toHaveProperty('traceparent');
+  }
+});

@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { retryAfterSeconds } from '../../platform/http-server.ts';
+import { takeTrace, traceparentOf } from '../../platform/trace-context.ts';
 import type { Ticket } from '../admission/admission.ts';
 import { NORMAL } from '../admission/priority.ts';
 import { protocolRefusal, statusOfRefusal } from '../admission/refusal.ts';
@@ -75,7 +76,7 @@ export function installDirectInfer(app: FastifyInstance, deps: InferDeps): void 
 
   function sendError(request: IncomingMessage, response: ServerResponse, error: unknown): void {
     const { status, retryAfterMs, body, unexpected } = errorAnswer(error);
-    if (unexpected) app.log.error({ err: error }, 'inference failed');
+    if (unexpected) app.log.error({ err: error, traceId: takeTrace(request.headers)?.traceId }, 'inference failed');
     send(request, response, status, JSON_TYPE, body, retryAfterMs);
   }
 }
@@ -112,6 +113,10 @@ function send(
   if (retryAfterMs !== null) {
     headers.push('retry-after', String(retryAfterSeconds(retryAfterMs)));
     headers.push('retry-after-ms', String(Math.ceil(retryAfterMs)));
+  }
+  if (request.headers['traceparent'] !== undefined) {
+    const trace = takeTrace(request.headers);
+    if (trace !== undefined) headers.push('traceparent', traceparentOf(trace));
   }
   response.writeHead(status, headers);
   response.end(body);

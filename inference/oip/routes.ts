@@ -18,6 +18,7 @@ import {
   serverMetadata,
   statisticsOf,
 } from './describe.ts';
+import { echoTrace } from '../http/echo-trace.ts';
 import { installDirectInfer } from './direct-infer.ts';
 import { BINARY_TYPE, callInfer, errorAnswer, HEADER_LENGTH, JSON_TYPE } from './infer-call.ts';
 import { configType, isObject, parseJson } from './infer-request.ts';
@@ -91,6 +92,7 @@ function registerModelRoutes(oip: FastifyInstance, deps: OipDeps): void {
     }));
     oip.post<ModelRoute>(`${path}/infer`, { bodyLimit: MESSAGE_LIMIT_BYTES, onRequest }, async (request, reply) => {
       const { model, version } = request.params;
+      echoTrace(request, reply);
       const { body, headerLength } = await callInfer(deps, model, version, request.raw, request, bodyOf(request));
       if (headerLength === null) void reply.type(JSON_TYPE);
       else void reply.type(BINARY_TYPE).header(HEADER_LENGTH, headerLength);
