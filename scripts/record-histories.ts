@@ -51,6 +51,9 @@ const RECORDINGS: readonly Recording[] = [
   { type: 'exportPredictions', label: 'dropped', where: `ExecutionStatus = 'Completed'` },
   { type: 'findPrediction', label: 'found', where: `ExecutionStatus = 'Completed'` },
   { type: 'forgetEntity', label: 'forgotten', where: `ExecutionStatus = 'Completed'` },
+  // these two were recorded from the test suite's world (test/integration/workflows/fake-activities.ts)
+  { type: 'scoreBatch', label: 'scored', where: `ExecutionStatus = 'Completed'` },
+  { type: 'inferAsync', label: 'delivered', where: `ExecutionStatus = 'Completed'` },
   { type: 'modelLifecycle', label: 'promoted', where: `ExecutionStatus = 'Completed' AND Decision = 'promoted'` },
 ];
 
