@@ -20,6 +20,8 @@ const PYTHON_PACKAGES = [
   'onnxmltools==1.16.0',
   'skl2onnx==1.20.0',
 ];
+/** Apart from the others: it pins what they need newer. With uvloop 0.22 its worker does not start (SeldonIO/MLServer#2286). */
+const MLSERVER_PACKAGES = ['mlserver==1.7.1', 'uvloop<0.22', 'onnxruntime==1.31.1'];
 const INSTALL_TIMEOUT_MS = 900_000;
 
 export interface Contender {
@@ -43,7 +45,7 @@ export async function openWorkshop(onProgress: (line: string) => void): Promise<
   const folder = await workFolder();
   const load = await buildLoad(onProgress);
   const rival = await buildGo('go-rival', folder, onProgress);
-  const python = await pythonWith(folder, onProgress);
+  const python = await pythonWith(folder, 'venv', PYTHON_PACKAGES, onProgress);
   if (python.missing !== null) throw new Error(`the model cannot be made: ${python.missing}`);
   if (!existsSync(join(folder, 'big.golden.json'))) {
     onProgress('training the models (LightGBM)');
@@ -51,6 +53,8 @@ export async function openWorkshop(onProgress: (line: string) => void): Promise<
       env: { ...process.env, OMP_NUM_THREADS: '1', OMP_WAIT_POLICY: 'PASSIVE' },
     });
   }
+  const mlserver = await pythonWith(folder, 'venv-mlserver', MLSERVER_PACKAGES, onProgress);
+  await describeForMlserver(folder);
   const library = python.missing === null ? await ortLibrary(folder) : '';
   return {
     folder,
@@ -101,6 +105,21 @@ export async function openWorkshop(onProgress: (line: string) => void): Promise<
           args: [join(SOURCES, 'python', 'litserve_server.py')],
           env: { MODEL: file, PORT: String(port) },
         },
+        {
+          name: 'MLServer + ORT',
+          missing: mlserver.missing,
+          command: join(folder, 'venv-mlserver', 'bin', 'mlserver'),
+          args: ['start', join(folder, 'mlserver', model)],
+          env: {
+            PYTHONPATH: join(SOURCES, 'python'),
+            MLSERVER_HTTP_PORT: String(port),
+            MLSERVER_GRPC_PORT: String(port + 1),
+            MLSERVER_METRICS_PORT: String(port + 2),
+            // what it did best with: a pool of workers costs it more than it brings at one row a request
+            MLSERVER_PARALLEL_WORKERS: '0',
+            MLSERVER_DEBUG: 'false',
+          },
+        },
       ];
     },
   };
@@ -142,19 +161,38 @@ async function buildGo(name: string, folder: string, onProgress: (line: string) 
   }
 }
 
-async function pythonWith(folder: string, onProgress: (line: string) => void): Promise<Built> {
-  const path = join(folder, 'venv', 'bin', 'python');
-  const stamp = join(folder, 'venv', 'serin-packages');
-  const wanted = PYTHON_PACKAGES.join('\n');
+async function pythonWith(
+  folder: string,
+  name: string,
+  packages: readonly string[],
+  onProgress: (line: string) => void,
+): Promise<Built> {
+  const path = join(folder, name, 'bin', 'python');
+  const stamp = join(folder, name, 'serin-packages');
+  const wanted = packages.join('\n');
   if ((await readFile(stamp, 'utf8').catch(() => '')) === wanted) return { path, missing: null };
-  onProgress('installing FastAPI, LitServe, ONNX Runtime and LightGBM (once per machine)');
+  onProgress(`installing ${packages.join(', ')} (once per machine)`);
   try {
-    await run('python3', ['-m', 'venv', join(folder, 'venv')]);
-    await run(path, ['-m', 'pip', 'install', '--quiet', ...PYTHON_PACKAGES], { timeout: INSTALL_TIMEOUT_MS });
+    await run('python3', ['-m', 'venv', join(folder, name)]);
+    await run(path, ['-m', 'pip', 'install', '--quiet', ...packages], { timeout: INSTALL_TIMEOUT_MS });
     await writeFile(stamp, wanted);
     return { path, missing: null };
   } catch (error) {
     return { path, missing: `pip install: ${reasonOf(error)}` };
+  }
+}
+
+/** One folder for each model: MLServer serves what it finds described in one. */
+async function describeForMlserver(folder: string): Promise<void> {
+  for (const model of ['m', 'big']) {
+    const own = join(folder, 'mlserver', model);
+    await mkdir(own, { recursive: true });
+    const settings = {
+      name: 'm',
+      implementation: 'mlserver_ort.OrtRuntime',
+      parameters: { uri: join(folder, `${model}.onnx`) },
+    };
+    await writeFile(join(own, 'model-settings.json'), JSON.stringify(settings));
   }
 }
 

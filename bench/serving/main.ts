@@ -18,6 +18,8 @@ const CLOSED = [1, 8, 32, 128];
 const OPEN = [500, 1_000, 2_000, 5_000];
 const P99_BOUND_MS = 20;
 const START_WITHIN_MS = 60_000;
+/** A tail that was measured while others used more of the machine says nothing. */
+const FOREIGN_CORES_MAX = 0.3;
 const PATH = '/v2/models/m/infer';
 
 interface Measurement extends LoadReport {
@@ -218,7 +220,7 @@ function print(
       server,
       ...CLOSED.map((c) => {
         const m = best(server, (each) => each.rate === 0 && each.connections === c && each.model === 'm');
-        return m === undefined ? '–' : `${m.perSecond.toFixed(0)} (${m.p99Ms.toFixed(1)})`;
+        return m === undefined ? '–' : `${m.perSecond.toFixed(0)} (${tail(m, m.p99Ms.toFixed(1))})`;
       }),
       at32 === undefined ? '–' : at32.cpuMicrosPerRequest.toFixed(0),
       ...OPEN.map((rate) => {
@@ -226,7 +228,7 @@ function print(
         if (m === undefined) return '–';
         return m.perSecond < rate * 0.95
           ? `overload (${m.perSecond.toFixed(0)}/s)`
-          : `${m.p50Ms.toFixed(2)} / ${m.p99Ms.toFixed(2)} / ${m.p999Ms.toFixed(1)}`;
+          : `${m.p50Ms.toFixed(2)} / ${tail(m, `${m.p99Ms.toFixed(2)} / ${m.p999Ms.toFixed(1)}`)}`;
       }),
       String(Math.round(Math.max(0, ...highest.filter((h) => h.server === server).map((h) => h.perSecond)))),
       at32 === undefined ? '–' : at32.residentMiB.toFixed(0),
@@ -235,10 +237,31 @@ function print(
     ]);
   }
   for (const row of rows) console.log(`| ${row.join(' | ')} |`);
+  printScaling(best);
+  const busy = measurements.filter(({ foreignCores }) => foreignCores > FOREIGN_CORES_MAX).length;
+  if (busy > 0)
+    console.log(
+      `${busy} of ${measurements.length} measurements were made while others used more than ${FOREIGN_CORES_MAX} cores: their tails are not judged (n.j.)`,
+    );
   for (const { server, reason } of absent) console.log(`${server}: ${reason}`);
   const failed = measurements.filter((m) => m.failed > 0);
   for (const m of failed)
     console.log(`${m.server}, ${m.mode} ${m.rate || m.connections}: ${m.failed} failed (${m.firstError})`);
+}
+
+function tail(m: Measurement, text: string): string {
+  return m.foreignCores > FOREIGN_CORES_MAX ? 'n.j.' : text;
+}
+
+function printScaling(best: (server: string, pick: (m: Measurement) => boolean) => Measurement | undefined): void {
+  const at = (processes: string) =>
+    best(`serin, ${processes}`, (m) => m.rate === 0 && m.connections === 32 && m.model === 'm');
+  const [one, two] = [at('1 process'), at('2 processes')];
+  if (one === undefined || two === undefined) return;
+  const [times, cpu] = [two.perSecond / one.perSecond, two.cpuMicrosPerRequest / one.cpuMicrosPerRequest];
+  console.log(
+    `Serin from one process to two at c=32: ${times.toFixed(2)} × the requests a second, ${cpu.toFixed(2)} × the CPU a request (the load generator shares the cores)`,
+  );
 }
 
 await main();
