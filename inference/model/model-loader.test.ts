@@ -144,23 +144,33 @@ test('a run that hangs is given up, fails what waits behind it, and the model co
   expect(lost[0]).toBe('slow: its thread did not answer within 1 ms');
   await model.release();
   await impatient.close();
-});
+}, 60_000);
 
-test('loading a model of 40 MB leaves the event loop free', async () => {
-  const bytes = denseOnnx({ width: 8, hidden: 1_800, layers: 4 });
-  const path = await aFile(bytes);
-  const first = await load(linearOnnx({ weights: [1], bias: 0 })); // a first thread of a process costs more
-  const delay = monitorEventLoopDelay({ resolution: 1 });
-  delay.enable();
-  await vi.waitFor(() => expect(delay.count).toBeGreaterThan(0)); // the first interval is not counted
-  const model = await loader.load({ path, name: 'big' });
-  delay.disable();
-  expect(model.report).toMatchObject({ runner: 'thread', fileBytes: bytes.byteLength });
-  // alone it is 1–3 ms (npm run bench -- loading); on the event loop it would be all of it
-  expect(delay.max / 1e6).toBeLessThan(Math.max(60, model.report.loadMs / 3));
-  await model.release();
-  await first.release();
-});
+test.each([
+  ['40 MB of weights', 'thread', denseOnnx({ width: 8, hidden: 1_800, layers: 4 })],
+  ['30,000 trees', null, stumpsOnnx({ width: 6, stumps: aForest(30_000) })],
+])(
+  'loading %s leaves the event loop free',
+  async (_, runner, bytes) => {
+    const path = await aFile(bytes);
+    const first = await load(linearOnnx({ weights: [1], bias: 0 })); // a first thread of a process costs more
+    const delays: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      const delay = monitorEventLoopDelay({ resolution: 1 });
+      delay.enable();
+      await vi.waitFor(() => expect(delay.count).toBeGreaterThan(0)); // the first interval is not counted
+      const model = await loader.load({ path, name: 'big' });
+      delay.disable();
+      delays.push(delay.max / 1e6);
+      if (runner !== null) expect(model.report.runner).toBe(runner);
+      await model.release();
+    }
+    // alone it is 1–10 ms (npm run bench -- loading), on the event loop it would be 60 and more; neighbours add at times
+    expect(Math.min(...delays)).toBeLessThan(40);
+    await first.release();
+  },
+  60_000,
+);
 
 test('golden rows are asked before a model is taken; a wrong one is named with row, expected and got', async () => {
   const linear = linearOnnx({ weights: [0.5, -2], bias: 0.25 });
@@ -238,7 +248,7 @@ test('weights of 400 MB beside a model stay in their file: mapped, not read', as
   // mapped pages count as resident too: what is bounded is what belongs to the process alone
   expect(await anonymousBytes()).toBeLessThan(before + 150e6);
   await loaded.release();
-});
+}, 60_000);
 
 test('loading and letting go 40 times leaves memory where it was', async () => {
   const paths = [
