@@ -467,6 +467,23 @@ describe('a calibrated version', () => {
     });
   });
 
+  test('is answered for a tester as canary, before any unit is assigned to it', async () => {
+    const standing = await getRoute(database.db, MODEL);
+    await route({ champion: 0, canary: version, canaryWeight: 0 });
+    const headers = { authorization: `Bearer ${tokens.engineer}`, 'x-serin-arm': 'canary' };
+    const asked = await ask({ instances: [anOrder(), anOrder()] }, { headers });
+    expect(asked.predictions).toMatchObject([
+      { version, arm: 'override', rung: 'canary' },
+      { version, arm: 'override', rung: 'canary' },
+    ]);
+    expect((await ask(anOrder())).predictions[0]).toMatchObject({ version: 0, arm: 'champion' });
+    await route({ champion: standing.champion, canary: null, canaryWeight: 0 });
+    expect(await ask(anOrder(), { headers })).toMatchObject({
+      status: 404,
+      problem: { detail: `"${MODEL}" has no canary now` },
+    });
+  });
+
   test('a token is known for half a minute, not looked up for each request', async () => {
     const token = await createToken(database.db, { principal: 'eve', roles: ['operator'], at: NOW });
     const headers = { authorization: `Bearer ${token}`, 'x-serin-version': '0' };
