@@ -1,5 +1,7 @@
-/** Of one observation to the next: about the last fifty batches count. */
-const DECAY = 0.98;
+/** Of one observation to the next: about the last hundred batches count. */
+const DECAY = 0.99;
+/** The best of late is forgotten faster. */
+const LEAST_DECAY = 0.98;
 /** An observation this many times what was expected counts as much as this, unless it is the third in a row. */
 const OUTLIER = 3;
 const SURPRISES_BELIEVED = 3;
@@ -83,7 +85,7 @@ export class CostModel {
   /** @param rows at least 1  @param ms how long the batch took, at least 0  @param nowMs when it ended */
   observe(rows: number, ms: number, nowMs: number): void {
     const taken = this.#believable(rows, ms);
-    this.#leastMs = this.#observations === 0 ? ms : Math.min(ms, this.#leastMs / DECAY);
+    this.#leastMs = this.#observations === 0 ? ms : Math.min(ms, this.#leastMs / LEAST_DECAY);
     this.#weight = this.#weight * DECAY + 1;
     this.#rows = this.#rows * DECAY + rows;
     this.#rowsSquared = this.#rowsSquared * DECAY + rows * rows;

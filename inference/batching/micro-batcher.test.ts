@@ -189,11 +189,11 @@ test('a batch is cut so that the tightest deadline in it is kept', async () => {
   knownCost(cost, 4, 1);
   submit('running');
   await turn();
-  submit('tight', 1, { deadlineMs: 14 });
-  for (let i = 0; i < 9; i++) submit(`patient ${i}`);
+  submit('tight', 1, { deadlineMs: 19 });
+  for (let i = 0; i < 19; i++) submit(`patient ${i}`);
   await endBatch(5);
-  // from 5 ms on: 4 fixed and one a row leave room for five rows before 14 ms
-  expect(batches.map((batch) => batch.length)).toEqual([1, 5]);
+  // from 5 ms on: 4 fixed and one a row leave room for ten rows before 19 ms; without the deadline there were sixteen
+  expect(batches.map((batch) => batch.length)).toEqual([1, 10]);
 });
 
 test('batches of an expensive model are short, so that arrivals are heard in between', async () => {

@@ -37,6 +37,8 @@ const BACKGROUND_SHARE = 0.25;
 const SLICE_MS = 2;
 /** … or to this many times its fixed cost, so that cutting costs no more than a fifth of what the model can do. */
 const SLICE_PER_FIXED = 4;
+/** For the sake of a deadline a batch is cut to this share, not further: small batches would make the next ones late. */
+const SHRINK = 0.5;
 /**
  * Waits are taken to be longer than estimated by a factor: what is taken at the last moment and late after all has waited in
  * vain. Each piece that is late adds to the factor, and time takes it back.
@@ -202,7 +204,8 @@ export class MicroBatcher<Work extends QueuedWork> {
         if (full) break;
         const known = costs.includes(work.cost);
         const endsWithItMs = endsMs + work.rows * work.cost.perRowMs + (known ? 0 : work.cost.fixedMs);
-        if (batch !== null && (rows + work.rows > slicedRows || endsWithItMs > Math.min(tightestMs, work.deadlineMs))) {
+        const tooLate = rows >= slicedRows * SHRINK && endsWithItMs > Math.min(tightestMs, work.deadlineMs);
+        if (batch !== null && (tooLate || rows + work.rows > slicedRows)) {
           full = true;
           break;
         }
