@@ -89,7 +89,7 @@ export interface ShadowScore {
 /** Who is told what was answered; nothing here is waited for. */
 export interface Accounting {
   /** @param latencyMs from the arrival of the request to its answer  @param trace that the request belongs to */
-  answered(entry: RouteEntry, answers: readonly Answer[], latencyMs: number, trace?: TraceContext | undefined): void;
+  answered(entry: RouteEntry, answers: readonly Answer[], latencyMs: number, trace?: TraceContext): void;
   shadowScored(entry: RouteEntry, scores: readonly ShadowScore[]): void;
   shadowDropped(entry: RouteEntry, rows: number): void;
   /** @param seconds of the batch spent on reading features, and on computing scores */

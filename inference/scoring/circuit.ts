@@ -72,6 +72,10 @@ export class Circuit {
     this.#late--;
   }
 
+  get isLate(): boolean {
+    return this.#late > 0;
+  }
+
   /** Of a closed circuit, `open` while a call is late. */
   state(nowMs: number): CircuitState {
     if (this.#late > 0) return 'open';

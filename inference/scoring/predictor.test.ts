@@ -53,12 +53,13 @@ test('an unknown model rejects its own request only', async () => {
 
 test('tensors are scored with the batch and fail alone', async () => {
   const scorer = aScorer((row) => (row[0] === 13 ? broken() : row[0]!));
-  const { predictor } = aPredictor(await anEntry({ champion: aVersion(2, scorer) }));
+  const served = aVersion(2, scorer);
+  const { predictor } = aPredictor(await anEntry({ champion: served }));
   const settle = vi.fn<(name: string, outcome: unknown) => void>();
   const tensor = (x: number, name: string): Work => ({
     kind: 'tensor',
     rows: 1,
-    served: { scorer },
+    served,
     features: Float64Array.of(x, 0, 0),
     ...unhurried,
     resolve: (scores) => settle(name, [...scores]),
@@ -83,4 +84,20 @@ test('the features of a batch, of all its versions and of the shadow, come in on
   const { predict } = aPredictor(entry, { store });
   await predict(...Array.from({ length: 20 }, (_, i) => [anInstance(`${i}`, { key: 'k' })]));
   expect(store.reads).toBe(1);
+});
+
+test('tensors for a version that hangs are refused in time, at once while it does, and hold up no other model', async () => {
+  const hanging = { ...aScorer(sum), offLoop: true, score: () => new Promise<Float64Array>(() => undefined) };
+  const served = aVersion(3, hanging, { timeoutMs: 20 });
+  const { predictor, predict } = aPredictor(await anEntry({ champion: aVersion(2, aScorer(sum)), canary: served }));
+  const refusal = (): Promise<unknown> =>
+    new Promise((resolve) => {
+      const features = Float64Array.of(1, 0, 0);
+      const work = { kind: 'tensor', rows: 1, served, features, ...unhurried, resolve, reject: resolve } as const;
+      void predictor.run([work]);
+    });
+  expect(await refusal()).toMatchObject({ code: 'OVERLOADED' });
+  const second = refusal();
+  expect(await predict([anInstance('a')])).toHaveLength(1);
+  expect(await second).toMatchObject({ code: 'OVERLOADED' });
 });

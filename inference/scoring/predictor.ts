@@ -84,7 +84,11 @@ export class Predictor {
     try {
       const asked = this.#assign(batch);
       if (tensors.length === 0) await this.#predict(asked);
-      else await Promise.all([scoreTensors(tensors), asked.length > 0 ? this.#predict(asked) : undefined]);
+      else
+        await Promise.all([
+          scoreTensors(tensors, this.#deps.scorer),
+          asked.length > 0 ? this.#predict(asked) : undefined,
+        ]);
     } catch (error) {
       for (const work of batch) work.reject(error);
     }

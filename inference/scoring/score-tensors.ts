@@ -1,52 +1,48 @@
-import { SerinError } from '../../domain/errors.ts';
 import type { QueuedWork } from '../batching/micro-batcher.ts';
-import type { Scorer } from '../model/scorer.ts';
-import { type RowScores, scoreRows, within } from './score-rows.ts';
+import type { ServedVersion } from '../model/served-version.ts';
+import type { RowScores } from './score-rows.ts';
+import type { VersionScorer } from './score-version.ts';
 
 /** Ready-made feature rows (Open Inference Protocol) for one version; they come down no ladder. */
 export interface TensorWork extends QueuedWork {
   readonly kind: 'tensor';
-  readonly served: { readonly scorer: Scorer; readonly timeoutMs?: number };
+  readonly served: ServedVersion;
   readonly features: Float64Array;
   resolve(scores: Float64Array): void;
 }
 
-/** Tensors for one version are computed together; a row that fails fails its own request only. */
-export async function scoreTensors(works: readonly TensorWork[]): Promise<void> {
-  const byScorer = new Map<Scorer, TensorWork[]>();
+/** Tensors for one version are computed together; a row that fails fails its own request only. Never rejects. */
+export async function scoreTensors(works: readonly TensorWork[], scorer: VersionScorer): Promise<void> {
+  const byVersion = new Map<ServedVersion, TensorWork[]>();
   for (const work of works) {
-    const own = byScorer.get(work.served.scorer);
+    const own = byVersion.get(work.served);
     if (own) own.push(work);
-    else byScorer.set(work.served.scorer, [work]);
+    else byVersion.set(work.served, [work]);
   }
-  if (byScorer.size === 1) await scoreTogether(works);
-  else await Promise.all([...byScorer.values()].map(scoreTogether));
+  await Promise.all([...byVersion.values()].map((own) => scoreTogether(own, scorer)));
 }
 
-async function scoreTogether(works: readonly TensorWork[]): Promise<void> {
-  const { scorer, timeoutMs = Infinity } = works[0]!.served;
+async function scoreTogether(works: readonly TensorWork[], scorer: VersionScorer): Promise<void> {
+  const { served } = works[0]!;
   const rows = works.reduce((sum, work) => sum + work.rows, 0);
-  let features = works[0]!.features;
+  let { features } = works[0]!;
   if (works.length > 1) {
-    features = new Float64Array(rows * scorer.featureCount);
+    features = new Float64Array(rows * served.scorer.featureCount);
     let at = 0;
     for (const work of works) {
       features.set(work.features, at);
       at += work.features.length;
     }
   }
-  const calling = scoreRows(scorer, features, rows);
-  // only what computes elsewhere can be left behind
-  const result = scorer.offLoop === true && timeoutMs !== Infinity ? await within(timeoutMs, calling) : await calling;
-  if (result === null) {
-    const error = new SerinError('OVERLOADED', `the model did not compute within ${timeoutMs} ms`);
+  try {
+    const scored = await scorer.scoreTensors(served, features, rows);
+    let from = 0;
+    for (const work of works) {
+      settleTensor(work, scored, from);
+      from += work.rows;
+    }
+  } catch (error) {
     for (const work of works) work.reject(error);
-    return;
-  }
-  let from = 0;
-  for (const work of works) {
-    settleTensor(work, result, from);
-    from += work.rows;
   }
 }
 

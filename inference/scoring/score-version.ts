@@ -1,3 +1,4 @@
+import { SerinError } from '../../domain/errors.ts';
 import { FEATURE_STATUSES } from '../../features/kernel/view-state.ts';
 import type { ServedVersion } from '../model/served-version.ts';
 import type { Failure, FallbackReason } from './answer.ts';
@@ -57,6 +58,18 @@ export class VersionScorer {
     return spread(some, kept, rows, refused);
   }
 
+  /**
+   * For a client's own tensors: they come down no ladder, say nothing of how the version does, and a NaN is an answer.
+   * @throws SerinError OVERLOADED when the version does not come back in time, or is still busy with what came before
+   */
+  async scoreTensors(served: ServedVersion, features: Float64Array, rows: number): Promise<RowScores> {
+    const circuit = this.#circuits.of(served);
+    const result = circuit.isLate ? null : await this.#call(served, circuit, features, rows);
+    if (result !== null) return result;
+    const { model, version, timeoutMs } = served;
+    throw new SerinError('OVERLOADED', `${model} v${version} has not come back from a call within ${timeoutMs} ms`);
+  }
+
   async #ask(
     served: ServedVersion,
     circuit: Circuit | null,
@@ -69,28 +82,43 @@ export class VersionScorer {
     if (underWay + rows > MAX_ROWS_UNDER_WAY && underWay > 0)
       return none(rows, 'timeout', `it has ${underWay} rows under way already`);
     if (!circuit.admit(startMs)) return none(rows, 'circuit_open', refusalOf(circuit.state(startMs)));
-    const { timeoutMs = Infinity } = served;
-    const patience = { untilMs: startMs + timeoutMs, nowMs: this.#nowMs };
-    const calling = scoreRows(served.scorer, features, rows, patience);
-    this.#underWay.set(served, underWay + rows);
-    // what computes on this thread is here before a timer could go off
-    const isCuttable = served.scorer.offLoop === true && timeoutMs !== Infinity;
-    const result = isCuttable ? await within(timeoutMs, calling) : await calling;
+    const result = await this.#call(served, circuit, features, rows);
     if (result === null) {
-      circuit.late();
-      void calling.then(() => {
-        circuit.returned();
-        this.#ended(served, rows);
-      });
       circuit.record(this.#nowMs(), 1);
-      return none(rows, 'timeout', `it did not compute within ${timeoutMs} ms`);
+      return none(rows, 'timeout', `it did not compute within ${served.timeoutMs} ms`);
     }
-    this.#ended(served, rows);
     const scores = judged(result, rows);
     const nowMs = this.#nowMs();
     // what is here is used, however late: it could not be waited for any shorter, since it held the thread
-    circuit.record(nowMs, nowMs - startMs > timeoutMs ? 1 : scores.failures.size / rows);
+    const isLate = nowMs - startMs > (served.timeoutMs ?? Infinity);
+    circuit.record(nowMs, isLate ? 1 : scores.failures.size / rows);
     return scores;
+  }
+
+  /** Null when it does not come back in time; then nobody asks until it has. */
+  async #call(
+    served: ServedVersion,
+    circuit: Circuit,
+    features: Float64Array,
+    rows: number,
+  ): Promise<RowScores | null> {
+    const { scorer, timeoutMs = Infinity } = served;
+    const patience = { untilMs: this.#nowMs() + timeoutMs, nowMs: this.#nowMs };
+    const calling = scoreRows(scorer, features, rows, patience);
+    // what computes on this thread is here before a timer could go off
+    if (scorer.offLoop !== true) return calling;
+    this.#underWay.set(served, (this.#underWay.get(served) ?? 0) + rows);
+    const result = timeoutMs === Infinity ? await calling : await within(timeoutMs, calling);
+    if (result !== null) {
+      this.#ended(served, rows);
+      return result;
+    }
+    circuit.late();
+    void calling.then(() => {
+      circuit.returned();
+      this.#ended(served, rows);
+    });
+    return null;
   }
 
   #ended(served: ServedVersion, rows: number): void {
