@@ -181,11 +181,9 @@ function showAnswer(output: Output, answer: Shown['answers'][number]): string {
     personal: redacted.length === 0 ? null : redacted.join(', '),
     'features hold at': known === null ? null : instant(known.readAt),
     known:
-      known === null
-        ? null
-        : Object.entries(known.knownSeq)
-            .map(([view, seq]) => `${view} up to #${seq}`)
-            .join(', '),
+      Object.entries(known?.knownSeq ?? {})
+        .map(([view, seq]) => `${view} up to #${seq}`)
+        .join(', ') || null,
     see: [links.version, links.rollout].filter((link) => link !== undefined).join(', '),
   });
   const request = Object.entries(answer.request).map(([name, value]) => [
