@@ -114,7 +114,8 @@ export function createHttpServer({
   // not async: a promise for each request costs as much as all the rest of the hook
   app.addHook('onRequest', (request, reply, done) => {
     void reply.header('x-request-id', request.id);
-    done();
+    // before the body of a request that no route takes is read, and complained about
+    done(request.is404 ? methods.refuse(request, reply) : undefined);
   });
   app.get('/health/live', { schema: { hide: true } as object }, () => ({ status: 'ok' }));
   app.get('/health/ready', { schema: { hide: true } as object }, async (_request, reply) => {
