@@ -18,6 +18,8 @@ export interface ModelLoaderOptions {
   readonly onLoad?: (seconds: number, report: ModelReport | null) => void;
   /** Told when the thread of a loaded model has died or was given up; the model is being loaded again. */
   readonly onThreadLost?: (model: string, reason: string) => void;
+  /** Whether a load that begins now gives way to the event loop; before there is anything to serve it need not. Always by default. */
+  readonly givesWay?: () => boolean;
   /** A run in a thread that takes longer is given up, and the thread with it. */
   readonly runWithinMs?: number;
   /** How long the thread that loads stays when there is nothing to load. */
@@ -64,7 +66,9 @@ export class ModelLoader {
 
   /** SHA-256 of a file, in hexadecimal: seconds of work for gigabytes. */
   digestOf(path: string): Promise<string> {
-    return this.#inTurn(() => this.#withThread((thread) => thread.ask('digest', { path }, LOAD_WITHIN_MS)));
+    return this.#inTurn(() =>
+      this.#withThread((thread) => thread.ask('digest', { path, givingWay: this.#givesWay() }, LOAD_WITHIN_MS)),
+    );
   }
 
   /** Loaded models stay; they end with their release. */
@@ -98,8 +102,9 @@ export class ModelLoader {
 
   /** @returns the thread when it keeps the model; it loads no other one then */
   async #open(source: ModelSource): Promise<{ inspection: Inspection; thread: ThreadHandle | null }> {
+    const givingWay = this.#givesWay();
     const { inspection, thread } = await this.#withThread(async (loading) => {
-      const opened = await loading.ask('open', { source, givingWay: true }, LOAD_WITHIN_MS);
+      const opened = await loading.ask('open', { source, givingWay }, LOAD_WITHIN_MS);
       return { inspection: opened.inspection, thread: opened.kept ? loading : null };
     });
     if (thread) this.#idle = null;
@@ -116,6 +121,10 @@ export class ModelLoader {
       await keeping.end();
       throw error;
     }
+  }
+
+  #givesWay(): boolean {
+    return this.#options.givesWay?.() ?? true;
   }
 
   async #withThread<T>(use: (thread: ThreadHandle) => Promise<T>): Promise<T> {

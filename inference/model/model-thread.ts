@@ -28,7 +28,7 @@ export interface ThreadTasks {
     readonly result: Tensor[];
   };
   /** SHA-256 of a file, in hexadecimal. */
-  readonly digest: { readonly task: { readonly path: string }; readonly result: string };
+  readonly digest: { readonly task: { readonly path: string; readonly givingWay: boolean }; readonly result: string };
   /** Lets go of the model, if it holds one, and of the thread. */
   readonly end: { readonly task: null; readonly result: null };
 }
@@ -60,7 +60,7 @@ async function carryOut({ kind, task }: ThreadTask): Promise<Carried> {
     case 'open': {
       if (task.givingWay) giveWay();
       const { session, ...inspection } = await inspectModel(task.source);
-      if (!task.givingWay || giveWayNoMore()) kept = session;
+      if (giveWayNoMore()) kept = session;
       else await session?.release();
       const opened: Opened = { inspection, kept: kept !== null };
       return { result: opened, transfer: inspection.trees === null ? [] : treeBuffers(inspection.trees) };
@@ -70,9 +70,10 @@ async function carryOut({ kind, task }: ThreadTask): Promise<Carried> {
       return { result: tensors };
     }
     case 'digest': {
-      giveWay();
+      if (task.givingWay) giveWay();
       const hash = createHash('sha256');
       for await (const chunk of createReadStream(task.path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+      giveWayNoMore();
       return { result: hash.digest('hex') };
     }
     case 'end':

@@ -12,7 +12,7 @@ export function giveWay(): void {
   if (process.platform === 'linux') setPriority(THIS_THREAD, constants.priority.PRIORITY_BELOW_NORMAL);
 }
 
-/** @returns whether this thread is as quick as the others again: going back up needs a right that not every user has */
+/** Of a thread that has not given way too. @returns whether this thread is as quick as the others again: going back up needs a right that not every user has */
 export function giveWayNoMore(): boolean {
   if (process.platform !== 'linux') return true;
   try {

@@ -88,7 +88,7 @@ export async function startRoutedNode({
     onFailure: (error) => logger.warn({ err: error }, 'tallies and predictions are kept until PostgreSQL takes them'),
   });
   const loading = createLoadMetrics(registry, () => table.held());
-  const loader = new ModelLoader(reportingLoads(loading, logger));
+  const loader = new ModelLoader({ ...reportingLoads(loading, logger), givesWay: () => table.entries.size > 0 });
   const blobs = openBlobStore(config.blobUrl, { digestOf: (path) => loader.digestOf(path) });
   const table = new RouteTable({
     source: redactor.guard(wrapSource(createVersionSource({ db, blobs, loader, inputOf }))),

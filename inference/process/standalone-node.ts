@@ -33,7 +33,8 @@ export async function startStandaloneNode(
     costs: { infer: repository.costs },
   }));
   const loading = createLoadMetrics(registry, () => repository.held());
-  const loader = new ModelLoader(reportingLoads(loading, logger));
+  let serving = false;
+  const loader = new ModelLoader({ ...reportingLoads(loading, logger), givesWay: () => serving });
   const repository = new FileRepository(files, LIMITS, {
     loader,
     memoryBytes: budgetBytes(config.inferenceModelMemoryMib ?? 0),
@@ -41,6 +42,7 @@ export async function startStandaloneNode(
     onRefused: refused,
   });
   await repository.loadAll();
+  serving = true;
   const admission = new Admission({ clientRate: clientRateOf(config), onRefused: refused });
   const door = admission.doorFor({
     costs: repository.costs,
