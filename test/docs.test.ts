@@ -11,6 +11,7 @@ import { register as registerFeatures } from '../cli/commands/features.ts';
 import { register as registerModels } from '../cli/commands/models.ts';
 import { register as registerPlatform } from '../cli/commands/platform.ts';
 import { register as registerPredict } from '../cli/commands/predict.ts';
+import { register as registerPredictions } from '../cli/commands/predictions.ts';
 import { register as registerRollout } from '../cli/commands/rollout.ts';
 import { register as registerScoring } from '../cli/commands/scoring.ts';
 import { register as registerServe } from '../cli/commands/serve.ts';
@@ -171,6 +172,7 @@ function program(): Command {
     registerTraining,
     registerModels,
     registerPredict,
+    registerPredictions,
     registerConsistency,
     registerRollout,
     registerAdministration,
