@@ -22,11 +22,11 @@ export function createAsyncInferenceActivities({ db, config, now }: Dependencies
      * Asks the inference tier and keeps its answer. The ids of the predictions are those of the first attempt, so that a
      * retry is logged as the same ones; an answer that is there is not asked for again.
      */
-    async askInference({ id }: InferAsyncInput): Promise<{ status: 'answered' | 'failed' }> {
+    async askInference({ id, trace }: InferAsyncInput): Promise<{ status: 'answered' | 'failed' }> {
       return withHeartbeat(async ({ signal }) => {
         const asked = await getAsyncPrediction(db, id);
         if (asked.status !== 'waiting') return { status: asked.status };
-        const { status, answer } = await ask(asked, signal);
+        const { status, answer } = await ask(asked, trace ?? {}, signal);
         await answerAsyncPrediction(db, { id, status, answer, at: now() });
         return { status };
       });
@@ -40,14 +40,18 @@ export function createAsyncInferenceActivities({ db, config, now }: Dependencies
     },
 
     /** At least once: a receiver tells attempts of one answer by their id. */
-    async deliverPrediction({ id }: InferAsyncInput): Promise<void> {
+    async deliverPrediction({ id, trace = {} }: InferAsyncInput): Promise<void> {
       await withHeartbeat(async ({ signal }) => {
         const asked = await getAsyncPrediction(db, id);
         if (asked.callback === null || asked.deliveredAt !== null) return;
         const { url, secret } = asked.callback;
         const timestamp = Math.floor(now() / 1e6);
         try {
-          await deliver({ url, secret, id, body: bodyOf(asked), timestamp }, config.callbackTo === 'anywhere', signal);
+          await deliver(
+            { url, secret, id, body: bodyOf(asked), timestamp, trace },
+            config.callbackTo === 'anywhere',
+            signal,
+          );
         } catch (error) {
           if (!signal.aborted) await noteDelivery(db, { id, at: now(), failure: (error as Error).message });
           throw error;
@@ -64,6 +68,7 @@ export function createAsyncInferenceActivities({ db, config, now }: Dependencies
 
   async function ask(
     { id, model, request }: AsyncPrediction,
+    trace: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<{ status: 'answered' | 'failed'; answer: object }> {
     const { instances } = request as { readonly instances: readonly Question[] };
@@ -78,7 +83,7 @@ export function createAsyncInferenceActivities({ db, config, now }: Dependencies
     try {
       response = await fetch(url, {
         method: 'POST',
-        headers: { 'content-type': 'application/json' },
+        headers: { ...trace, 'content-type': 'application/json' },
         body: JSON.stringify({ instances: named }),
         signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]),
       });

@@ -48,6 +48,13 @@ test('the signature is that of Standard Webhooks, over id, time and body', () =>
   ).toBe('g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=');
 });
 
+test('a receiver is told the trace that the request belonged to', async () => {
+  const { url, received } = await aReceiver(204);
+  const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', tracestate: 'a=b' };
+  await deliver({ ...callback, url, trace }, true, signal);
+  expect(received[0]!.headers).toMatchObject(trace);
+});
+
 test('a receiver gets the body with id, time and signature', async () => {
   const { url, received } = await aReceiver(204);
   await deliver({ ...callback, url }, true, signal);

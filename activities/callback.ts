@@ -18,6 +18,8 @@ export interface Callback {
   readonly body: string;
   /** Seconds since 1970. */
   readonly timestamp: number;
+  /** Headers that name the trace it belongs to. */
+  readonly trace?: Readonly<Record<string, string>>;
 }
 
 const ATTEMPT_MS = 15_000;
@@ -28,10 +30,11 @@ const ATTEMPT_MS = 15_000;
  * @throws SerinError CALLBACK_REFUSED for an address that may not be called, CALLBACK_FAILED for one that did not take it
  */
 export async function deliver(callback: Callback, anywhere: boolean, signal: AbortSignal): Promise<void> {
-  const { url, id, body, timestamp, secret } = callback;
+  const { url, id, body, timestamp, secret, trace } = callback;
   const target = new URL(url);
   if (!anywhere) refuseAddress(target);
   const headers = {
+    ...trace,
     'content-type': 'application/json; charset=utf-8',
     'content-length': Buffer.byteLength(body),
     'user-agent': 'serin',

@@ -195,6 +195,8 @@ export interface InferAsyncInput {
   /** Whether the answer is delivered. */
   readonly callback: boolean;
   readonly keepSeconds: number;
+  /** Headers that name the trace the request belonged to; absent: none. */
+  readonly trace?: Readonly<Record<string, string>>;
 }
 
 export interface InferAsyncResult {

@@ -9,6 +9,8 @@ import {
 import { getModel } from '../../db/registry.ts';
 import { canonicalJson } from '../../domain/canonical-json.ts';
 import { SerinError } from '../../domain/errors.ts';
+import { echoTrace } from '../../platform/echo-trace.ts';
+import { outgoingTrace } from '../../platform/trace-context.ts';
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
 import { IdempotencyHeaders, temporalLink } from '../operations.ts';
@@ -87,6 +89,7 @@ export function registerAsyncPredictionRoutes(api: Api, context: ApiContext): vo
       },
     },
     async (request, reply) => {
+      const trace = echoTrace(request, reply);
       const { model } = request.params;
       const { instances, callback, keepSeconds = KEEP_SECONDS } = request.body;
       await getModel(db, model);
@@ -110,7 +113,13 @@ export function registerAsyncPredictionRoutes(api: Api, context: ApiContext): vo
         await context.workflows.start({
           type: 'inferAsync',
           workflowId,
-          input: { id, model, callback: callback !== undefined, keepSeconds },
+          input: {
+            id,
+            model,
+            callback: callback !== undefined,
+            keepSeconds,
+            ...(trace && { trace: outgoingTrace(trace) }),
+          },
           summary: `${model} predicts ${instances.length} later`,
           model,
           again: 'never',

@@ -7,7 +7,7 @@ import type { RouteEntry } from '../routing/route-entry.ts';
 import type { Answer, Override } from '../scoring/answer.ts';
 import type { OnlineReader } from '../scoring/feature-batch.ts';
 import type { PredictWork } from '../scoring/predictor.ts';
-import { echoTrace } from './echo-trace.ts';
+import { echoTrace } from '../../platform/echo-trace.ts';
 import { explainAnswers } from './explain-features.ts';
 import { readInstances } from './predict-request.ts';
 import { hasOverride, readOverride } from './read-override.ts';

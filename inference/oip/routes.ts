@@ -18,7 +18,7 @@ import {
   serverMetadata,
   statisticsOf,
 } from './describe.ts';
-import { echoTrace } from '../http/echo-trace.ts';
+import { echoTrace } from '../../platform/echo-trace.ts';
 import { installDirectInfer } from './direct-infer.ts';
 import { BINARY_TYPE, callInfer, errorAnswer, HEADER_LENGTH, JSON_TYPE } from './infer-call.ts';
 import { configType, isObject, parseJson } from './infer-request.ts';

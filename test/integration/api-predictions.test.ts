@@ -154,3 +154,19 @@ test('operators export the log; everybody sees its files and can have what is li
   expect((await viewer.get(`/v1/prediction-exports/${'a'.repeat(64)}`)).body.code).toBe('BLOB_NOT_FOUND');
   expect((await viewer.get(`/v1/prediction-exports/${'b'.repeat(64)}`)).body.code).toBe('BLOB_NOT_FOUND');
 });
+
+test('what is asked for later belongs to the trace of who asked', async () => {
+  const trace = '4bf92f3577b34da6a3ce929d0e0e4736';
+  const asked = await operator.send(
+    'POST',
+    '/v1/models/flight-delay/predictions',
+    { instances: [{ origin: 'SEA', destination: 'SFO', distance: 679 }] },
+    { traceparent: `00-${trace}-00f067aa0ba902b7-01`, tracestate: 'a=b' },
+  );
+  const ours = asked.headers['traceparent'];
+  expect(ours).toMatch(new RegExp(`^00-${trace}-[0-9a-f]{16}-01$`));
+  expect(workflows.started.at(-1)).toMatchObject({
+    type: 'inferAsync',
+    input: { trace: { traceparent: ours, tracestate: 'a=b' } },
+  });
+});

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { takeTrace, type TraceContext, traceparentOf } from '../../platform/trace-context.ts';
+import { takeTrace, type TraceContext, traceparentOf } from './trace-context.ts';
 
 /** The trace a request says it belongs to; the answer then names our span in it. Costs a look at a header where none is named. */
 export function echoTrace(
