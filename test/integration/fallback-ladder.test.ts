@@ -243,18 +243,15 @@ test('with ONNX Runtime throwing on every call every request is answered, by the
   const { models } = JSON.parse(await get('/v1/models')) as {
     models: { model: string; versions: { version: number; circuit: string | null }[] }[];
   };
-  const circuits = models.flatMap(({ model: name, versions }) =>
-    versions.map(({ version, circuit }) => `${name}@${version} ${circuit}`),
+  // left alone, or being tried again where the machine took its time
+  const left = models.flatMap(({ model: name, versions }) =>
+    versions
+      .filter(({ circuit }) => circuit === 'open' || circuit === 'half_open')
+      .map(({ version }) => `${name}@${version}`),
   );
-  expect(circuits.toSorted()).toEqual([
-    'precise@0 null',
-    'precise@1 open',
-    'precise@2 open',
-    'simple@0 null',
-    'simple@7 open',
-  ]);
+  expect(left.toSorted()).toEqual(EVERY_VERSION.toSorted());
   const metrics = await get('/metrics');
-  expect(metrics).toMatch(/serin_inference_circuit_open\{model="precise",version="2"[^}]*\} 1/);
+  expect(metrics).toMatch(/serin_inference_circuit_open\{model="precise",version="2"[^}]*\} (1|0\.5)/);
   const counted = [
     ...metrics.matchAll(/serin_inference_fallbacks_total\{model="precise",reason="(\w+)"[^}]*\} (\d+)/g),
   ];
