@@ -89,6 +89,23 @@ test('a full disk is named and leaves nothing behind', async ({ skip }) => {
   }
 });
 
+test('a file is hashed where its owner says, once, and refused by what it says', async () => {
+  const hashed: string[] = [];
+  const ref = await store.put(bytes('model'));
+  const url = pathToFileURL(join(root, 'blobs')).href;
+  const elsewhere = openBlobStore(url, {
+    digestOf: (path) => {
+      hashed.push(path);
+      return Promise.resolve(ref.sha256);
+    },
+  });
+  const path = await elsewhere.localPath(ref);
+  expect(await elsewhere.localPath(ref)).toBe(path);
+  expect(hashed).toEqual([path]);
+  const liar = openBlobStore(url, { digestOf: () => Promise.resolve('0'.repeat(64)) });
+  await expect(liar.localPath(ref)).rejects.toMatchObject({ code: 'BLOB_CORRUPT' });
+});
+
 test('a store opens from its URL', async () => {
   const ref = await openBlobStore(pathToFileURL(join(root, 'blobs')).href).put(bytes('x'));
   expect(await store.has(ref)).toBe(true);

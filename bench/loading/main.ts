@@ -7,7 +7,6 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { cpus, homedir, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -16,6 +15,7 @@ import { denseBytes, denseOnnx, linearOnnx } from '../../inference/model/onnx-fi
 import { openOrtSession, zeroInputs } from '../../inference/model/ort-session.ts';
 import type { Tensor } from '../../inference/oip/model.ts';
 import type { TensorSession } from '../../inference/model/tensor-session.ts';
+import { delayDuring, type EventLoopDelay } from '../../test/setup/event-loop-delay.ts';
 
 const RESULTS = fileURLToPath(new URL('../../../bench/results/', import.meta.url));
 const CACHE = join(homedir(), '.cache', 'serin', 'bench-serving');
@@ -33,6 +33,8 @@ interface Loading {
   /** Worst delay of the event loop while the loader loaded it, of all repeats and in the middle. */
   readonly delayMsMax: number;
   readonly delayMsMedian: number;
+  /** The worst delay without the time in which the event loop could have run and others had the cores. */
+  readonly ownDelayMsMax: number;
   /** The same, for as long, with nothing loaded: what else the machine does. */
   readonly neighboursMsMax: number;
   /** The same while the session was created and run twice on the event loop. */
@@ -106,7 +108,7 @@ async function modelFiles(folder: string): Promise<{ files: ModelFile[]; absent:
 }
 
 async function measure(loader: ModelLoader, name: string, path: string, repeats: number): Promise<Loading> {
-  const delays: number[] = [];
+  const delays: EventLoopDelay[] = [];
   const loads: number[] = [];
   const models: LoadedModel[] = [];
   const neighbours: number[] = [];
@@ -115,12 +117,12 @@ async function measure(loader: ModelLoader, name: string, path: string, repeats:
     await models.at(-1)?.release();
     const before = await ownBytes();
     delays.push(
-      await worstDelay(async () => {
+      await delayDuring(async () => {
         models.push(await loader.load({ path, name }));
       }),
     );
     own = (await ownBytes()) - before;
-    neighbours.push(await worstDelay(() => wait(models.at(-1)!.report.loadMs)));
+    neighbours.push((await delayDuring(() => wait(models.at(-1)!.report.loadMs))).worstMs);
     loads.push(models.at(-1)!.report.loadMs);
   }
   const loaded = models.at(-1)!;
@@ -128,7 +130,7 @@ async function measure(loader: ModelLoader, name: string, path: string, repeats:
   const { report } = loaded;
   await loaded.release();
   const inlineMicros: Record<number, number> = {};
-  const blockedMs = await worstDelay(async () => {
+  const blocked = await delayDuring(async () => {
     const session = await openOrtSession(path, name, { mapped: name.startsWith('mapped') });
     await session.release();
   });
@@ -141,29 +143,16 @@ async function measure(loader: ModelLoader, name: string, path: string, repeats:
     runner: report.runner,
     why: report.why,
     loadMs: median(loads),
-    delayMsMax: Math.max(...delays),
-    delayMsMedian: median(delays),
+    delayMsMax: Math.max(...delays.map(({ worstMs }) => worstMs)),
+    delayMsMedian: median(delays.map(({ worstMs }) => worstMs)),
+    ownDelayMsMax: Math.max(...delays.map(({ ownMs }) => ownMs)),
     neighboursMsMax: Math.max(...neighbours),
-    blockedMs,
+    blockedMs: blocked.ownMs,
     ownMiB: own / MIB,
     estimatedMiB: report.memoryBytes / MIB,
     batchMicros,
     inlineMicros,
   };
-}
-
-/** Milliseconds by which a timer of 1 ms came late, at worst. */
-async function worstDelay(work: () => Promise<void>): Promise<number> {
-  const delay = monitorEventLoopDelay({ resolution: 1 });
-  delay.enable();
-  await wait(20);
-  delay.reset();
-  // the first interval after a reset is not counted
-  await wait(5);
-  await work();
-  await wait(5);
-  delay.disable();
-  return delay.max / 1e6 - 1;
 }
 
 async function timeBatches(session: TensorSession): Promise<Record<number, number>> {
@@ -210,7 +199,7 @@ async function soak(loader: ModelLoader, files: readonly ModelFile[], cycles: nu
 function printLoading(loading: Loading, first: boolean): void {
   if (first)
     console.log(
-      'model                 file MiB  runner  load ms  delay ms max  median  none loaded  on the loop ms  own MiB  estimated',
+      'model                 file MiB  runner  load ms  delay ms max  median  none loaded  own max  on the loop ms  own MiB  estimated',
     );
   const { model, fileMiB, runner, loadMs, delayMsMax, delayMsMedian, ownMiB, estimatedMiB } = loading;
   const columns = [
@@ -221,6 +210,7 @@ function printLoading(loading: Loading, first: boolean): void {
     delayMsMax.toFixed(1).padStart(13),
     delayMsMedian.toFixed(1).padStart(7),
     loading.neighboursMsMax.toFixed(1).padStart(12),
+    loading.ownDelayMsMax.toFixed(1).padStart(8),
     loading.blockedMs.toFixed(1).padStart(15),
     ownMiB.toFixed(1).padStart(8),
     estimatedMiB.toFixed(1).padStart(10),
