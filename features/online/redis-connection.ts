@@ -46,7 +46,12 @@ export function connectRedis({
       noDelay: true,
       reconnectStrategy: (retries: number) => Math.min(RECONNECT_MAX_MS, 20 * 2 ** Math.min(retries, 10)),
     },
-    commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } },
+    commandOptions: {
+      typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer },
+      // the client's own makes an AbortSignal and a timer of five seconds for each command, two thirds of the CPU of a read,
+      // and bounds only the wait for a connection, for which no command waits here
+      timeout: 0,
+    },
   });
   let lastError: unknown;
   client.on('error', (error: unknown) => {
