@@ -7,10 +7,11 @@ import { putProject } from '../../../db/projects.ts';
 import { putModel, registerRule } from '../../../db/registry.ts';
 import { createRoute } from '../../../db/routes.ts';
 import type { Expression } from '../../../domain/project/expression.ts';
-import { PROJECT_FORMAT, type ProjectSpec } from '../../../domain/project/spec.ts';
+import { PROJECT_FORMAT, type ProjectSpec, type ServingSpec } from '../../../domain/project/spec.ts';
 import { compileFeatureReader } from '../../../features/reader/feature-reader.ts';
 import { startRoutedNode } from '../../../inference/process/routed-node.ts';
 import type { ServingNode } from '../../../inference/process/serving-node.ts';
+import type { Config } from '../../../platform/config.ts';
 import { createLogger } from '../../../platform/logger.ts';
 import { createTestDatabase } from '../../setup/test-database.ts';
 
@@ -77,13 +78,19 @@ export interface RoutedModel {
   close(): Promise<void>;
 }
 
+export interface RoutedModelOptions {
+  readonly serving?: ServingSpec;
+  readonly config?: Partial<Config>;
+}
+
 /** A routed node that listens, with one model that is answered by its rule. */
-export async function startRoutedModel(): Promise<RoutedModel> {
+export async function startRoutedModel({ serving, config = {} }: RoutedModelOptions = {}): Promise<RoutedModel> {
   const databaseUrl = await createTestDatabase();
   const database = connectDatabase(databaseUrl, { name: 'test', max: 2 });
   const { db } = database;
   const features = compileFeatureReader(SPEC, FEATURE_SET);
-  await putProject(db, { spec: SPEC, digest: DIGEST, bundleSha256: null, by: 'test', at: 1 });
+  const spec = { ...SPEC, models: SPEC.models.map((model) => ({ ...model, ...(serving && { serving }) })) };
+  await putProject(db, { spec, digest: DIGEST, bundleSha256: null, by: 'test', at: 1 });
   await putModel(db, { name: MODEL, project: SPEC.name, projectDigest: DIGEST });
   await registerRule(db, {
     at: 1,
@@ -115,6 +122,7 @@ export async function startRoutedModel(): Promise<RoutedModel> {
       nodeId: 'node-1',
       inferenceHost: '127.0.0.1',
       inferencePort: 0,
+      ...config,
     },
     logger: createLogger({ service: 'inference', node: 'test', level: 'silent' }),
     inputOf: () => features,
