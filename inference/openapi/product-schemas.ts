@@ -58,13 +58,22 @@ export const RoutedModel = Type.Object(
   {
     model: Name,
     route: Type.Object({ epoch: Type.Integer(), champion: Type.Integer(), lastKnownGood: Type.Integer() }),
-    contract: Type.Object({ latencyBudgetMsP99: Type.Number(), logSampleRate: Type.Number() }),
+    contract: Type.Object({
+      latencyBudgetMsP99: Type.Number(),
+      logSampleRate: Type.Number(),
+      fallback: Type.Optional(Name),
+    }),
     versions: Type.Array(
       Type.Object({
         version: Type.Integer(),
         kind: Type.Enum(['rule', 'onnx']),
         featureSet: Name,
         threshold: Type.Number(),
+        timeoutMs: Type.Union([Type.Number(), Type.Null()], { description: 'To compute a batch; null: a rule.' }),
+        mandatory: Type.Array(Type.String(), { description: 'Features without which it is not asked.' }),
+        circuit: Type.Union([Type.Enum(['closed', 'half_open', 'open']), Type.Null()], {
+          description: 'open: it fails too often and is not asked at the moment. Null: a rule, which is always asked.',
+        }),
       }),
     ),
   },
