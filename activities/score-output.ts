@@ -67,10 +67,12 @@ export async function completeOutput(
 ): Promise<ScoreManifest> {
   const staging = stagingOf(output, manifest.request);
   const files = parts.map(({ sha256, bytes, rows }, part) => ({ name: scorePartName(part), sha256, bytes, rows }));
+  const moves: { readonly from: string; readonly to: string }[] = [];
+  // all of them are looked at before the first one moves
   for (const { name, sha256 } of files) {
-    const place = join(output, name);
-    const waiting = join(staging, name);
-    const at = (await exists(waiting)) ? waiting : place;
+    const [from, to] = [join(staging, name), join(output, name)];
+    const isMoved = !(await exists(from));
+    const at = isMoved ? to : from;
     const found = (await exists(at)) ? (await identify(at)).sha256 : null;
     if (found !== sha256) {
       throw new SerinError(
@@ -78,8 +80,9 @@ export async function completeOutput(
         `${at}, a part of the scores, ${found === null ? 'is gone' : `has the digest ${found} instead of ${sha256}`}`,
       );
     }
-    if (at === waiting) await rename(waiting, place);
+    if (!isMoved) moves.push({ from, to });
   }
+  for (const { from, to } of moves) await rename(from, to);
   const complete: ScoreManifest = { ...manifest, files };
   await mkdir(staging, { recursive: true });
   const written = join(staging, SCORE_MANIFEST);

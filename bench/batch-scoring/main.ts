@@ -72,7 +72,7 @@ async function main(): Promise<void> {
       })),
     );
     console.log(
-      `largest difference over ${rows} rows: LightGBM ${parity.lightgbm}, ONNX Runtime ${parity.onnxruntime}`,
+      `largest difference over ${rows} rows: ONNX Runtime ${parity.onnxruntime}; LightGBM ${parity.lightgbm}, beyond ${TOLERANCE} in ${parity.lightgbmRowsApart} rows`,
     );
     const machine = { cpus: cpus().length, model: cpus()[0]?.model, loadavg: loadavg() };
     await writeFile(

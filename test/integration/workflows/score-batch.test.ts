@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { type Activities, createActivities } from '../../../activities/activities.ts';
 import { loadProject } from '../../../cli/load-project.ts';
 import { applyProject } from '../../../db/apply-project.ts';
 import { bufferEvents } from '../../../db/ingest.ts';
@@ -123,6 +124,19 @@ async function pushFlights(): Promise<void> {
   });
   await world.database.db.transaction().execute((tx) => bufferEvents(tx, 'flights', admitted, index));
   index.close();
+}
+
+function withThreads(datasetThreads: number): Activities {
+  const { database, blobs, store } = world;
+  return createActivities({
+    db: database.db,
+    pool: database.pool,
+    blobs,
+    onlineStore: store,
+    config: { workDir: dir, duckdbMemory: '900MB', duckdbThreads: 1, datasetThreads },
+    logger,
+    now: () => Date.now() * 1_000,
+  });
 }
 
 async function register(version: number, model: Uint8Array): Promise<void> {
@@ -314,8 +328,9 @@ test('ready features give the scores of features from the log', async () => {
 
 test('a worker that is killed between two parts leaves the bytes of a run without it, and no row twice', async () => {
   const input = await questionFiles('killed', { copies: 40, files: 3 });
-  const whole = await temporal.startWorkers(world.activities);
-  await score(ofQuestions(input, 'not-killed'), 1_200);
+  // several parts at the same time, and one after the other
+  const whole = await temporal.startWorkers(withThreads(3));
+  await score(ofQuestions(input, 'not-killed'), 1_800);
   await whole.stop();
 
   // this process runs the workflow and short activities, the other the long ones
@@ -326,7 +341,7 @@ test('a worker that is killed between two parts leaves the bytes of a run withou
   ]);
   await within('the first worker is ready', once(child, 'message'), LONG_MS);
   const control = await temporal.startWorkers(world.activities, [TASK_QUEUE_CONTROL]);
-  const handle = await start(ofQuestions(input, 'killed-scores'), 1_200);
+  const handle = await start(ofQuestions(input, 'killed-scores'), 1_800);
   const partsDone = async (): Promise<number> => {
     const { events } = await handle.fetchHistory();
     const scheduled = new Set(
@@ -346,13 +361,13 @@ test('a worker that is killed between two parts leaves the bytes of a run withou
   const dead = once(child, 'exit');
   child.kill('SIGKILL');
   await within('the first worker is dead', dead);
-  expect(reached).toBeLessThan(9);
+  expect(reached).toBeLessThan(6);
   expect(await readdir(join(dir, 'killed-scores'))).toEqual([expect.stringMatching(/^\.serin-/)]);
   await control.stop();
 
   workers = await temporal.startWorkers(world.activities);
   const result = await within('the batch is scored', handle.result(), LONG_MS);
-  expect(result).toMatchObject({ rows: QUESTIONS.length * 120, files: 9 });
+  expect(result).toMatchObject({ rows: QUESTIONS.length * 120, files: 6 });
   const [killed, whole2] = [await filesOf('killed-scores'), await filesOf('not-killed')];
   const { '_manifest.json': _, ...parts } = killed;
   const { '_manifest.json': __, ...expected } = whole2;
