@@ -270,7 +270,7 @@ export function writeJsonData(datatype: Datatype, data: TensorData): string {
 const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
 
 function jsonNumber(value: number): string {
-  if (value === 0) return 1 / value < 0 ? '-0' : '0';
+  if (value === 0) return 1 / value < 0 ? '-0.0' : '0';
   return Number.isFinite(value) ? String(value) : 'null';
 }
 

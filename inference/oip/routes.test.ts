@@ -320,7 +320,7 @@ test('infinities and NaN go in as binary data, and the sign of zero stays', asyn
   const data = Buffer.from(Float64Array.of(Infinity, -Infinity, NaN, -0).buffer);
   const input = { name: 'in0', datatype: 'FP64', shape: [1, 4], parameters: { binary_data_size: 32 } };
   const { payload, headers } = withBinary({ inputs: [input] }, data);
-  expect((await post('/v2/models/long/infer', payload, headers)).body).toContain('"data":[null,null,null,-0]');
+  expect((await post('/v2/models/long/infer', payload, headers)).body).toContain('"data":[null,null,null,-0.0]');
   const binary = withBinary({ inputs: [input], parameters: { binary_data_output: true } }, data);
   const response = await post('/v2/models/long/infer', binary.payload, binary.headers);
   expect(response.rawPayload.subarray(-32)).toEqual(data);

@@ -22,6 +22,10 @@ export interface ProcessGroup {
 
 type Task = { readonly kind: 'statistics' } | { readonly kind: ModelAction; readonly model: string };
 
+/** Said once by a process that answers from now on; what is sent to it before, nobody hears. */
+interface Join {
+  readonly type: 'serin.group.join';
+}
 interface Ask {
   readonly type: 'serin.group.ask';
   readonly id: string;
@@ -52,6 +56,7 @@ export function processGroup(member: GroupMember): ProcessGroup {
     else if (isAnswer(message)) waiting.get(message.id)?.(message);
   };
   process.on('message', listener);
+  process.send?.({ type: 'serin.group.join' } satisfies Join);
   const ask = (task: Task): Promise<Answer> => {
     const id = `${process.pid}-${++asked}`;
     return new Promise<Answer>((resolve, reject) => {
@@ -89,9 +94,10 @@ async function carryOut(member: GroupMember, { id, task }: Ask): Promise<Answer>
   }
 }
 
-/** In the primary: passes each question to every living process and the joined answer back to who asked. */
+/** In the primary: passes each question to every process that has joined and the answers, as one, back to who asked. */
 export function relayBetween(workers: () => readonly Worker[]): (from: Worker, message: unknown) => void {
   const open = new Map<string, { readonly asker: Worker; readonly missing: Set<Worker>; readonly answers: Answer[] }>();
+  const joined = new WeakSet<Worker>();
   const settle = (id: string): void => {
     const question = open.get(id);
     if (question === undefined) return;
@@ -114,8 +120,10 @@ export function relayBetween(workers: () => readonly Worker[]): (from: Worker, m
     }
   });
   return (from, message) => {
-    if (isAsk(message)) {
-      const asked = workers().filter((worker) => worker.isConnected());
+    if (isJoin(message)) {
+      joined.add(from);
+    } else if (isAsk(message)) {
+      const asked = workers().filter((worker) => worker.isConnected() && joined.has(worker));
       open.set(message.id, { asker: from, missing: new Set(asked), answers: [] });
       for (const worker of asked) worker.send(message);
       settle(message.id);
@@ -127,6 +135,10 @@ export function relayBetween(workers: () => readonly Worker[]): (from: Worker, m
       settle(message.id);
     }
   };
+}
+
+function isJoin(message: unknown): message is Join {
+  return (message as { type?: unknown } | null)?.type === 'serin.group.join';
 }
 
 function isAsk(message: unknown): message is Ask {
