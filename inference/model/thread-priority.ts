@@ -6,10 +6,15 @@ import { readFileSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 
 const THIS_THREAD = 0;
+/**
+ * A third of a normal thread's share of a contended core. Much less would do harm: what the kernel locks for the whole process
+ * (its memory map) stays locked while a thread that holds it waits for a core.
+ */
+const GIVING_WAY = 5;
 
 /** Gives way until `giveWayNoMore`. */
 export function giveWay(): void {
-  if (process.platform === 'linux') setPriority(THIS_THREAD, constants.priority.PRIORITY_BELOW_NORMAL);
+  if (process.platform === 'linux') setPriority(THIS_THREAD, GIVING_WAY);
 }
 
 /** Of a thread that has not given way too. @returns whether this thread is as quick as the others again: going back up needs a right that not every user has */
