@@ -5,8 +5,11 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { identityOnnx, linearOnnx } from '../../../inference/model/onnx-fixture.ts';
+import { PredictResponse, Problem } from '../../../inference/openapi/product-schemas.ts';
+import { InferResponse, ProtocolError } from '../../../inference/openapi/protocol-schemas.ts';
 import { httpRequest } from './fuzz-corpus/http-request.ts';
 import { ALL_ELEMENT_TYPES, ALL_TYPES, GOOD, GOOD_SCORE, INFER } from './fuzz-corpus/infer-requests.ts';
+import { schemaCheck } from './json-schema.ts';
 import { exchange, type RawResponse } from './raw-http.ts';
 import { GOOD_INSTANCE, GOOD_SCORE as PREDICTED, PREDICT, type RoutedModel, startRoutedModel } from './routed-model.ts';
 import { type ServedModels, serveModels } from './serve-models.ts';
@@ -142,6 +145,9 @@ const binaryRequests: fc.Arbitrary<Buffer> = fc
   });
 
 interface Target {
+  /** Where an answer, and an error, are not what the protocol says. */
+  readonly isAnswer: (answer: unknown) => readonly string[];
+  readonly isError: (answer: unknown) => readonly string[];
   readonly port: () => number;
   readonly path: string;
   readonly good: string;
@@ -152,6 +158,8 @@ interface Target {
 }
 
 const INFERENCE: Target = {
+  isAnswer: schemaCheck(InferResponse),
+  isError: schemaCheck(ProtocolError),
   port: () => files.port,
   path: INFER,
   good: GOOD,
@@ -159,6 +167,8 @@ const INFERENCE: Target = {
   keepsConnections: true,
 };
 const PREDICTION: Target = {
+  isAnswer: schemaCheck(PredictResponse),
+  isError: schemaCheck(Problem),
   port: () => routed.port,
   path: PREDICT,
   good: GOOD_INSTANCE,
@@ -167,7 +177,7 @@ const PREDICTION: Target = {
 };
 
 async function check(
-  { port, path, good, isRight, keepsConnections }: Target,
+  { port, path, good, isRight, isAnswer, isError, keepsConnections }: Target,
   requests: readonly Buffer[],
 ): Promise<void> {
   const all = [...requests, httpRequest('POST', path, {}, good)];
@@ -179,11 +189,11 @@ async function check(
     );
   }
   expect(responses).toHaveLength(all.length);
-  for (const { status, body } of responses) {
-    if (status === 200) continue;
-    expect([status, status >= 400 && status < 500]).toEqual([status, true]);
-    const answer = JSON.parse(body.toString()) as { error?: string; detail?: string };
-    expect((answer.error ?? answer.detail ?? '').length).toBeGreaterThan(5);
+  for (const { status, headers, body } of responses) {
+    expect([status, status === 200 || (status >= 400 && status < 500)]).toEqual([status, true]);
+    const jsonBytes = Number(headers['inference-header-content-length'] ?? body.length);
+    const answer = JSON.parse(body.subarray(0, jsonBytes).toString()) as unknown;
+    expect([answer, status === 200 ? isAnswer(answer) : isError(answer)]).toEqual([answer, []]);
   }
   const last = responses.at(-1)!;
   expect(last.status).toBe(200);
