@@ -1,10 +1,9 @@
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import net, { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { openSeverableLink } from '../../bench/routed/severable-link.ts';
 import { connectDatabase, type Database } from '../../db/database.ts';
 import { getRouteReach } from '../../db/nodes.ts';
 import { putProject } from '../../db/projects.ts';
@@ -367,10 +366,10 @@ test('with a memory budget a version without a route answers by its number, afte
 });
 
 test('without PostgreSQL answers go on from memory; what was counted meanwhile arrives when it is back', async () => {
-  const proxy = await startProxy(databaseUrl);
+  const link = await openSeverableLink(databaseUrl);
   try {
-    const node = await startNode({ url: proxy.url });
-    await proxy.cut();
+    const node = await startNode({ url: link.url });
+    await link.sever();
     await node.refreshRoutes();
     expect((await predict(node, { x: 1, y: 0, key: 'k' })).predictions).toEqual([
       expect.objectContaining({ score: 0.125, epoch: 1 }),
@@ -380,52 +379,13 @@ test('without PostgreSQL answers go on from memory; what was counted meanwhile a
       /serin_inference_route_staleness_seconds\{[^}]*\} [0-9.]+/,
     );
     expect(await database.db.selectFrom('arm_tally').selectAll().execute()).toEqual([]);
-    await proxy.restore();
+    await link.restore();
     await vi.waitFor(async () => {
       await node.flush();
       expect(await database.db.selectFrom('arm_tally').select('requests').execute()).toEqual([{ requests: 1 }]);
     });
   } finally {
     await Promise.all(nodes.splice(0).map((node) => node.close()));
-    await proxy.cut();
+    await link.sever();
   }
 });
-
-/** A TCP relay in front of PostgreSQL that a test can cut and restore. */
-async function startProxy(
-  target: string,
-): Promise<{ url: string; cut: () => Promise<void>; restore: () => Promise<void> }> {
-  const { hostname, port } = new URL(target);
-  const sockets = new Set<net.Socket>();
-  const relay = (client: net.Socket): void => {
-    const server = net.connect(Number(port), hostname);
-    for (const [from, to] of [
-      [client, server],
-      [server, client],
-    ] as const) {
-      sockets.add(from);
-      from.pipe(to);
-      from.on('error', () => to.destroy()).on('close', () => to.destroy());
-    }
-  };
-  let listener = net.createServer(relay).listen(0, '127.0.0.1');
-  await once(listener, 'listening');
-  const { port: own } = listener.address() as AddressInfo;
-  const url = new URL(target);
-  url.host = `127.0.0.1:${own}`;
-  return {
-    url: url.href,
-    async cut() {
-      if (!listener.listening) return;
-      const closed = once(listener, 'close');
-      listener.close();
-      for (const socket of sockets) socket.destroy();
-      sockets.clear();
-      await closed;
-    },
-    async restore() {
-      listener = net.createServer(relay).listen(own, '127.0.0.1');
-      await once(listener, 'listening');
-    },
-  };
-}
