@@ -83,7 +83,7 @@ export function createAsyncInferenceActivities({ db, config, now }: Dependencies
     try {
       response = await fetch(url, {
         method: 'POST',
-        headers: { ...trace, 'content-type': 'application/json' },
+        headers: { ...trace, 'content-type': 'application/json', 'x-serin-priority': 'background' },
         body: JSON.stringify({ instances: named }),
         signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]),
       });

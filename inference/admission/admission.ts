@@ -2,7 +2,7 @@ import { SerinError } from '../../domain/errors.ts';
 import type { Config } from '../../platform/config.ts';
 import type { MicroBatcher, QueuedWork } from '../batching/micro-batcher.ts';
 import type { CostBook } from './cost-book.ts';
-import { NORMAL, type Priority, readPriority } from './priority.ts';
+import { BACKGROUND, NORMAL, type Priority, readPriority } from './priority.ts';
 import type { Refusal, RefusalReason } from './refusal.ts';
 import { TokenBuckets } from './token-buckets.ts';
 
@@ -77,15 +77,17 @@ export class Admission {
 
   #admit(kind: Kind, ticket: Ticket, asker: Asker, model: string, nowMs: number): Refusal | null {
     const { headers } = asker;
-    const priority = headers['x-serin-priority'];
+    const given = headers['x-serin-priority'];
+    const priority = given === undefined ? NORMAL : readPriority(given);
     const own = headers['x-serin-deadline-ms'];
-    const withinMs = Math.min(own === undefined ? Infinity : readDeadline(own), kind.deadlineMsOf(model) ?? Infinity);
+    // nobody waits for background work: it has until its client gives up
+    const contractMs = priority === BACKGROUND ? null : kind.deadlineMsOf(model);
     ticket.arrivedMs = nowMs;
-    ticket.priority = priority === undefined ? NORMAL : readPriority(priority);
-    ticket.deadlineMs = nowMs + withinMs;
+    ticket.priority = priority;
+    ticket.deadlineMs = nowMs + Math.min(own === undefined ? Infinity : readDeadline(own), contractMs ?? Infinity);
     const refusal =
       this.#rateRefusal(asker, nowMs) ??
-      kind.batcherOf(model)?.refusalOf(1, ticket.priority, ticket.deadlineMs, kind.costs.find(model), nowMs) ??
+      kind.batcherOf(model)?.refusalOf(1, priority, ticket.deadlineMs, kind.costs.find(model), nowMs) ??
       null;
     if (refusal !== null) this.#options.onRefused(refusal.reason);
     return refusal;

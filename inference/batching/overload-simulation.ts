@@ -48,7 +48,12 @@ export async function simulate(server: SimulatedServer, load: SimulatedLoad): Pr
   const clock = { ms: 0 };
   const costs = new CostBook();
   const cost = costs.of('model');
-  const answered: { readonly ms: number; readonly inTime: boolean; readonly priority: Priority }[] = [];
+  const answered: {
+    readonly ms: number;
+    readonly atMs: number;
+    readonly inTime: boolean;
+    readonly priority: Priority;
+  }[] = [];
   const refusedMs: number[] = [];
   const { priorities = [NORMAL] } = load;
   const total = Math.floor(load.perSecond * load.seconds);
@@ -80,7 +85,7 @@ export async function simulate(server: SimulatedServer, load: SimulatedLoad): Pr
       work((server.fixedMs + server.perRowMs * batch.length) * (1 + random() * server.noise));
       if (server.pause !== undefined && ++batches % server.pause.everyBatches === 0) clock.ms += server.pause.ms;
       for (const { sentMs, deadlineMs, priority } of batch)
-        answered.push({ ms: clock.ms - sentMs, inTime: clock.ms <= deadlineMs, priority });
+        answered.push({ ms: clock.ms - sentMs, atMs: clock.ms, inTime: clock.ms <= deadlineMs, priority });
       // what came meanwhile is read before the next batch is made up
       setImmediate(readArrivals);
       return Promise.resolve();
@@ -117,10 +122,10 @@ export async function simulate(server: SimulatedServer, load: SimulatedLoad): Pr
     await turn();
   }
   await batcher.whenIdle();
-  const seconds = clock.ms / 1_000;
-  const good = answered.filter(({ inTime }) => inTime);
+  // what is left in the queue at the end is not counted
+  const good = answered.filter(({ inTime, atMs }) => inTime && atMs <= load.seconds * 1_000);
   return {
-    goodPerSecond: good.length / seconds,
+    goodPerSecond: good.length / load.seconds,
     answeredMsP99: quantile(
       answered.map(({ ms }) => ms),
       0.99,
@@ -129,7 +134,7 @@ export async function simulate(server: SimulatedServer, load: SimulatedLoad): Pr
     refusedMsP99: quantile(refusedMs, 0.99),
     late,
     goodByPriority: Object.fromEntries(
-      PRIORITIES.map((name, at) => [name, good.filter(({ priority }) => priority === at).length / seconds]),
+      PRIORITIES.map((name, at) => [name, good.filter(({ priority }) => priority === at).length / load.seconds]),
     ),
   };
 }
