@@ -3,6 +3,7 @@ import {
   exportedTo,
   listLoggedModels,
   listPartsWith,
+  longestMonitorWindow,
   putExportedRange,
   readUnexported,
   settleLog,
@@ -54,7 +55,7 @@ export function createPredictionExportActivities({ db, blobs, config, now }: Dep
       });
     },
 
-    /** Takes rows out of the table that lie in Parquet; none that a rollout under way may still look at. */
+    /** Takes rows out of the table that lie in Parquet; none that a monitor or a rollout under way may still look at. */
     async dropExportedPredictions({
       model,
       before,
@@ -62,11 +63,13 @@ export function createPredictionExportActivities({ db, blobs, config, now }: Dep
       model: string;
       before: number | null;
     }): Promise<{ rows: number; droppedTo: number }> {
-      return withHeartbeat(({ progress }) =>
-        dropExported(db, { model, before: before ?? Number.MAX_SAFE_INTEGER, batch: DROP_ROWS }, (rows) =>
+      return withHeartbeat(async ({ progress }) => {
+        // a window that is looked at late is as long as two
+        const keptFrom = now() - 2 * (await longestMonitorWindow(db, model));
+        return dropExported(db, { model, before: Math.min(before ?? keptFrom, keptFrom), batch: DROP_ROWS }, (rows) =>
           progress({ model, dropped: rows }),
-        ),
-      );
+        );
+      });
     },
 
     /** The answers under an id that are no longer in the table; empty where there are none. */

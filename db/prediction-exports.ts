@@ -168,6 +168,22 @@ export async function removeOutcomes(tx: Db, model: string, predictionIds: reado
   return Number(result.numAffectedRows ?? 0n);
 }
 
+/** µs; the longest window of a model's monitors, by the project in force. 0: it has none. */
+export async function longestMonitorWindow(db: Db, model: string): Promise<number> {
+  const row = await db
+    .selectFrom('model')
+    .innerJoin('project_version', (join) =>
+      join
+        .onRef('project_version.project', '=', 'model.project')
+        .onRef('project_version.digest', '=', 'model.project_digest'),
+    )
+    .select('spec')
+    .where('name', '=', model)
+    .executeTakeFirst();
+  const monitors = row?.spec.models.find(({ name }) => name === model)?.monitors ?? [];
+  return Math.max(0, ...monitors.map(({ everyMs }) => everyMs)) * 1_000;
+}
+
 /**
  * Takes exported rows out of the table, some thousands at a time. Rows that a rollout under way may still look at stay.
  * @returns how many went, and before what everything exported is gone

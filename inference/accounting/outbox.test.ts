@@ -45,3 +45,13 @@ test('two flushes at once send an item once', async () => {
   await Promise.all([outbox.flush(), outbox.flush()]);
   expect(sent).toEqual([[1]]);
 });
+
+test('when it is full it says so before anything is made for it, and counts it', async () => {
+  const { outbox, state } = anOutbox({ maxItems: 1, failing: true });
+  expect(outbox.takes()).toBe(true);
+  outbox.add(1);
+  expect(outbox.takes()).toBe(false);
+  expect(state.dropped).toBe(1);
+  state.failing = false;
+  await outbox.close();
+});

@@ -28,6 +28,13 @@ export class Outbox<Item> {
     return this.#items.length;
   }
 
+  /** Says that there is no room where there is none, and counts it: what would be added need not be made. */
+  takes(): boolean {
+    if (this.#items.length < this.#options.maxItems) return true;
+    this.#options.onDrop(1);
+    return false;
+  }
+
   add(item: Item): void {
     if (this.#items.length >= this.#options.maxItems) this.#options.onDrop(1);
     else this.#items.push(item);

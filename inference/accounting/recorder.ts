@@ -82,7 +82,7 @@ export function createRecorder({
         book.answered(entry, answers, latencyMs);
         for (const answer of answers) {
           const weight = sampleWeight(answer, entry.contract.logSampleRate);
-          if (weight === null) continue;
+          if (weight === null || !log.takes()) continue;
           const about = { answeredAt: nowMicros(), latencyMs, traceId: trace?.traceId ?? null };
           const record = answerRecord(entry, answer, weight, about);
           log.add(redactor.redact(entry, answer.served, record, answer.instance.fields));
@@ -91,7 +91,7 @@ export function createRecorder({
       shadowScored(entry, scores) {
         book.shadowScored(entry, scores);
         for (const score of scores) {
-          if (score.error !== null) continue;
+          if (score.error !== null || !log.takes()) continue;
           const record = shadowRecord(entry, score, nowMicros());
           log.add(redactor.redact(entry, entry.shadow ?? entry.champion, record, score.answer.instance.fields));
         }

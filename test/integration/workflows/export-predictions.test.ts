@@ -12,8 +12,10 @@ import { connectDatabase, type Database } from '../../../db/database.ts';
 import { findOutcome, putOutcomes } from '../../../db/outcomes.ts';
 import { exportedTo, listParts, type RecordedPrediction } from '../../../db/prediction-exports.ts';
 import { insertPredictions, listPredictions, type LoggedPrediction } from '../../../db/predictions.ts';
+import { putProject } from '../../../db/projects.ts';
 import { redactionToken } from '../../../db/redaction.ts';
 import { putModel } from '../../../db/registry.ts';
+import type { ProjectSpec } from '../../../domain/project/spec.ts';
 import { DuckDb } from '../../../features/offline/duckdb.ts';
 import { createPostgresStore } from '../../../features/online/postgres-store.ts';
 import { FileBlobStore } from '../../../platform/file-blob-store.ts';
@@ -54,7 +56,8 @@ beforeEach(async () => {
       onlineStore: createPostgresStore(pool),
       config: { workDir: dir, duckdbMemory: '300MB', duckdbThreads: 1 },
       logger: pino({ level: 'silent' }),
-      now: () => 1_000_000,
+      // every row is recorded before it
+      now: () => (Date.now() + 60_000) * 1_000,
     }),
   );
 });
@@ -184,8 +187,26 @@ test('rows that a rollout under way may look at stay in the table', async () => 
   expect(await exported('delay')).toHaveLength(2);
 });
 
+test('rows of the window that a monitor will look at next stay in the table', async () => {
+  const { db } = database;
+  const monitors = [{ everyMs: 3_600_000 }];
+  await putProject(db, {
+    spec: { name: 'flights', models: [{ name: 'delay', monitors }] } as unknown as ProjectSpec,
+    digest: 'd',
+    bundleSha256: null,
+    by: 'test',
+    at: 1,
+  });
+  await insertPredictions(db, [aPrediction('p1'), aPrediction('p2')]);
+  await sql`update prediction set recorded_at = recorded_at - ${3 * HOUR} where prediction_id = 'p1'`.execute(db);
+  const [delay] = (await exporting({ drop: true })).models;
+  expect(delay).toMatchObject({ model: 'delay', rows: 2, dropped: 1 });
+  expect(await listPredictions(db, 'p2')).toHaveLength(1);
+});
+
 test('a row whose writer has not finished is waited for, not skipped', async () => {
   const { db } = database;
+  await insertPredictions(db, [aPrediction('quick')]);
   let finish!: () => void;
   const held = new Promise<void>((resolve) => (finish = resolve));
   let written!: () => void;
@@ -198,12 +219,12 @@ test('a row whose writer has not finished is waited for, not skipped', async () 
   await inserted;
   const result = exporting();
   await eventually('the export waits for the writer', async () => {
-    const { rows } = await sql`select from pg_locks where mode = 'ShareLock' and not granted`.execute(db);
+    const { rows } = await sql`select 1 as one from pg_locks where mode = 'ShareLock' and not granted`.execute(db);
     return rows.length > 0;
   });
   finish();
   await writing;
-  expect((await result).models).toMatchObject([{ model: 'delay', rows: 1 }]);
+  expect((await result).models).toMatchObject([{ model: 'delay', rows: 2 }]);
 });
 
 test('two exports at a time leave each row in one file', async () => {
