@@ -25,13 +25,17 @@ beforeAll(async () => {
 });
 afterAll(() => tier.stop());
 
-test(`${CHANGES} route changes under load on two processes: none fails, none is wrong, none is old after the acknowledgement`, async () => {
-  const client = startClient({ url: tier.url, stored: false, versions, ratePerSecond: 300, connections: 8 });
-  await changeRoutes(tier, { count: CHANGES, versions: ROUND, client });
-  await client.stop();
-  expect(client.faults.slice(0, 3)).toEqual([]);
-  expect(client.requests).toBeGreaterThan(CHANGES);
-});
+test(
+  `${CHANGES} route changes under load on two processes: none fails, none is wrong, none is old after the acknowledgement`,
+  { timeout: 180_000 },
+  async () => {
+    const client = startClient({ url: tier.url, stored: false, versions, ratePerSecond: 300, connections: 8 });
+    await changeRoutes(tier, { count: CHANGES, versions: ROUND, client });
+    await client.stop();
+    expect(client.faults.slice(0, 3)).toEqual([]);
+    expect(client.requests).toBeGreaterThan(CHANGES);
+  },
+);
 
 test('a rollback to the warm last known good is in force on every process soon after its write', async () => {
   const { reachedMs } = await changeRoutes(tier, { count: 10, versions: [1, 2] });
