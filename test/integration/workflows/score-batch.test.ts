@@ -43,6 +43,8 @@ const QUARTER = MICROS_PER_HOUR / 4;
 const FLIGHTS = 400;
 const AIRPORTS = Array.from({ length: 4 }, (_, i) => `A${String.fromCharCode(65 + i)}X`);
 const LONG_MS = 80_000;
+/** Two whole batches, and Temporal's wait for the heartbeat of a worker that is gone. */
+const KILLED_MS = 240_000;
 const logger = createLogger({ service: 'test', node: 'test', level: 'silent' });
 
 let temporal: TemporalFixture;
@@ -326,57 +328,61 @@ test('ready features give the scores of features from the log', async () => {
   }
 });
 
-test('a worker that is killed between two parts leaves the bytes of a run without it, and no row twice', async () => {
-  const input = await questionFiles('killed', { copies: 40, files: 3 });
-  // several parts at the same time, and one after the other
-  const whole = await temporal.startWorkers(withThreads(3));
-  await score(ofQuestions(input, 'not-killed'), 1_800);
-  await whole.stop();
+test(
+  'a worker that is killed between two parts leaves the bytes of a run without it, and no row twice',
+  async () => {
+    const input = await questionFiles('killed', { copies: 40, files: 3 });
+    // several parts at the same time, and one after the other
+    const whole = await temporal.startWorkers(withThreads(3));
+    await score(ofQuestions(input, 'not-killed'), 1_800);
+    await whole.stop();
 
-  // this process runs the workflow and short activities, the other the long ones
-  child = fork(fileURLToPath(compiledModule(import.meta.url, './feature-worker-process.ts')), [
-    temporal.address,
-    databaseUrl,
-    dir,
-  ]);
-  await within('the first worker is ready', once(child, 'message'), LONG_MS);
-  const control = await temporal.startWorkers(world.activities, [TASK_QUEUE_CONTROL]);
-  const handle = await start(ofQuestions(input, 'killed-scores'), 1_800);
-  const partsDone = async (): Promise<number> => {
-    const { events } = await handle.fetchHistory();
-    const scheduled = new Set(
-      events!.flatMap((event) =>
-        event.activityTaskScheduledEventAttributes?.activityType?.name === 'scorePart' ? [String(event.eventId)] : [],
-      ),
+    // this process runs the workflow and short activities, the other the long ones
+    child = fork(fileURLToPath(compiledModule(import.meta.url, './feature-worker-process.ts')), [
+      temporal.address,
+      databaseUrl,
+      dir,
+    ]);
+    await within('the first worker is ready', once(child, 'message'), LONG_MS);
+    const control = await temporal.startWorkers(world.activities, [TASK_QUEUE_CONTROL]);
+    const handle = await start(ofQuestions(input, 'killed-scores'), 1_800);
+    const partsDone = async (): Promise<number> => {
+      const { events } = await handle.fetchHistory();
+      const scheduled = new Set(
+        events!.flatMap((event) =>
+          event.activityTaskScheduledEventAttributes?.activityType?.name === 'scorePart' ? [String(event.eventId)] : [],
+        ),
+      );
+      return events!.filter((event) =>
+        scheduled.has(String(event.activityTaskCompletedEventAttributes?.scheduledEventId)),
+      ).length;
+    };
+    const reached = await eventually(
+      'some parts are scored',
+      async () => (await partsDone()) >= 2 && partsDone(),
+      LONG_MS,
     );
-    return events!.filter((event) =>
-      scheduled.has(String(event.activityTaskCompletedEventAttributes?.scheduledEventId)),
-    ).length;
-  };
-  const reached = await eventually(
-    'some parts are scored',
-    async () => (await partsDone()) >= 2 && partsDone(),
-    LONG_MS,
-  );
-  const dead = once(child, 'exit');
-  child.kill('SIGKILL');
-  await within('the first worker is dead', dead);
-  expect(reached).toBeLessThan(6);
-  expect(await readdir(join(dir, 'killed-scores'))).toEqual([expect.stringMatching(/^\.serin-/)]);
-  await control.stop();
+    const dead = once(child, 'exit');
+    child.kill('SIGKILL');
+    await within('the first worker is dead', dead);
+    expect(reached).toBeLessThan(6);
+    expect(await readdir(join(dir, 'killed-scores'))).toEqual([expect.stringMatching(/^\.serin-/)]);
+    await control.stop();
 
-  workers = await temporal.startWorkers(world.activities);
-  const result = await within('the batch is scored', handle.result(), LONG_MS);
-  expect(result).toMatchObject({ rows: QUESTIONS.length * 120, files: 6 });
-  const [killed, whole2] = [await filesOf('killed-scores'), await filesOf('not-killed')];
-  const { '_manifest.json': _, ...parts } = killed;
-  const { '_manifest.json': __, ...expected } = whole2;
-  expect(parts).toEqual(expected);
-  const ids = await sql(`
+    workers = await temporal.startWorkers(world.activities);
+    const result = await within('the batch is scored', handle.result(), LONG_MS);
+    expect(result).toMatchObject({ rows: QUESTIONS.length * 120, files: 6 });
+    const [killed, whole2] = [await filesOf('killed-scores'), await filesOf('not-killed')];
+    const { '_manifest.json': _, ...parts } = killed;
+    const { '_manifest.json': __, ...expected } = whole2;
+    expect(parts).toEqual(expected);
+    const ids = await sql(`
     SELECT COUNT(*) AS rows, COUNT(DISTINCT prediction_id) AS ids, COUNT(DISTINCT id) AS questions
     FROM read_parquet('${join(dir, 'killed-scores', '*.parquet')}')`);
-  expect(ids).toEqual([{ rows: 10_800n, ids: 10_800n, questions: 3_600n }]);
-});
+    expect(ids).toEqual([{ rows: 10_800n, ids: 10_800n, questions: 3_600n }]);
+  },
+  KILLED_MS,
+);
 
 test('the same request again finds its answer; another one does not write over it', async () => {
   workers = await temporal.startWorkers(world.activities);
@@ -392,6 +398,13 @@ test('the same request again finds its answer; another one does not write over i
   const manifest = JSON.parse(await readFile(join(dir, 'again-scores', '_manifest.json'), 'utf8')) as ScoreManifest;
   expect(manifest).toMatchObject({ model: MODEL, version: 1, rows: QUESTIONS.length, knownSeq: { flights: FLIGHTS } });
   for (const { name, sha256 } of manifest.files) expect(before[name]).toBe(sha256);
+});
+
+test('an input without rows gives a complete folder without parts', async () => {
+  workers = await temporal.startWorkers(world.activities);
+  const input = await questionFiles('none', { copies: 0 });
+  expect(await score(ofQuestions(input, 'no-scores'))).toMatchObject({ rows: 0, files: 0 });
+  expect(await readdir(join(dir, 'no-scores'))).toEqual(['_manifest.json']);
 });
 
 test('what does not fit is refused by name, and the folder is as it was', async () => {
