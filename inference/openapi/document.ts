@@ -3,9 +3,9 @@ import type { RouteEntry } from '../routing/route-entry.ts';
 import type { JsonSchema } from './model-schema.ts';
 import { describeOperation, type Operation } from './operations.ts';
 import { commonOperations, routedOperations } from './product-operations.ts';
-import * as product from './product-schemas.ts';
+import { PRODUCT_SCHEMAS } from './product-schemas.ts';
 import { protocolOperations } from './protocol-operations.ts';
-import * as protocol from './protocol-schemas.ts';
+import { PROTOCOL_SCHEMAS } from './protocol-schemas.ts';
 
 export interface DescribedServer {
   readonly version: string;
@@ -39,7 +39,7 @@ export function openApiDocument({ version, repository, entries }: DescribedServe
     info: { title: 'Serin inference tier', version, description: DESCRIPTION },
     paths,
     components: {
-      schemas: { ...protocol, ...product },
+      schemas: { ...PROTOCOL_SCHEMAS, ...PRODUCT_SCHEMAS },
       securitySchemes: {
         token: { type: 'http', scheme: 'bearer', description: 'Of a tester, or of the operator of plain files.' },
       },

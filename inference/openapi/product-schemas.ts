@@ -5,7 +5,7 @@ import { FALLBACK_REASONS } from '../scoring/answer.ts';
 const Name = Type.String({ minLength: 1 });
 const Instant = Type.String({ format: 'date-time', examples: ['2001-06-01T12:00:00.000000Z'] });
 
-export const PredictRequest = Type.Object(
+const PredictRequest = Type.Object(
   {
     id: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
     unit: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
@@ -24,7 +24,7 @@ const ExplainedFeature = Type.Object({
   ageSeconds: Type.Union([Type.Number(), Type.Null()], { description: 'Back to the event behind the value.' }),
 });
 
-export const Prediction = Type.Object(
+const Prediction = Type.Object(
   {
     predictionId: Type.String({ description: 'The id of the instance, or a new one. Outcomes refer to it.' }),
     score: Type.Number({ description: 'Calibrated where the version has a calibration.' }),
@@ -54,7 +54,7 @@ export const PredictResponse = Type.Object({
   predictions: Type.Array(Prediction, { description: 'One per instance, in their order.' }),
 });
 
-export const RoutedModel = Type.Object(
+const RoutedModel = Type.Object(
   {
     model: Name,
     route: Type.Object({ epoch: Type.Integer(), champion: Type.Integer(), lastKnownGood: Type.Integer() }),
@@ -80,7 +80,7 @@ export const RoutedModel = Type.Object(
   { description: 'A model of this node: its route, its contract, the versions that are loaded.' },
 );
 
-export const FileModel = Type.Object(
+const FileModel = Type.Object(
   {
     model: Name,
     versions: Type.Array(Type.String()),
@@ -90,7 +90,7 @@ export const FileModel = Type.Object(
   { description: 'A model of a plain file.' },
 );
 
-export const ModelSchema = Type.Object(
+const ModelSchema = Type.Object(
   {
     model: Name,
     version: Type.String(),
@@ -101,7 +101,7 @@ export const ModelSchema = Type.Object(
   { description: 'What one model takes and gives.' },
 );
 
-export const LoggedPredictions = Type.Object({
+const LoggedPredictions = Type.Object({
   predictionId: Name,
   answers: Type.Array(Type.Object({ model: Name, version: Type.Integer(), score: Type.Unknown() })),
 });
@@ -118,4 +118,17 @@ export const Problem = Type.Object(
   { description: 'RFC 9457; further members are the fields of the error.' },
 );
 
-export const Health = Type.Object({ status: Type.String() });
+const Health = Type.Object({ status: Type.String() });
+
+/** By the names they have in the description of the server. */
+export const PRODUCT_SCHEMAS = {
+  PredictRequest,
+  Prediction,
+  PredictResponse,
+  RoutedModel,
+  FileModel,
+  ModelSchema,
+  LoggedPredictions,
+  Problem,
+  Health,
+};

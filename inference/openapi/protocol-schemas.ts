@@ -19,7 +19,7 @@ const Data = Type.Array(Type.Unknown(), {
     'The elements, flat in row-major order or nested as the shape says. Integers beyond 2^53 are texts, NaN in answers is null.',
 });
 
-export const InferRequest = Type.Object(
+const InferRequest = Type.Object(
   {
     id: Type.Optional(Type.String({ description: 'Comes back in the answer.' })),
     parameters: Type.Optional(Parameters),
@@ -60,11 +60,11 @@ export const InferResponse = Type.Object({
 
 export const ProtocolError = Type.Object({ error: Type.String({ description: 'What is wrong, and the rule.' }) });
 
-export const Live = Type.Object({ live: Type.Boolean() });
-export const Ready = Type.Object({ ready: Type.Boolean() });
-export const ModelReady = Type.Object({ name: Text, ready: Type.Boolean() });
+const Live = Type.Object({ live: Type.Boolean() });
+const Ready = Type.Object({ ready: Type.Boolean() });
+const ModelReady = Type.Object({ name: Text, ready: Type.Boolean() });
 
-export const ServerMetadata = Type.Object({
+const ServerMetadata = Type.Object({
   name: Text,
   version: Text,
   extensions: Type.Array(Text),
@@ -75,7 +75,7 @@ const TensorMetadata = Type.Object({
   datatype: Datatype,
   shape: Type.Array(Type.Integer({ minimum: -1 }), { description: '−1: any size.' }),
 });
-export const ModelMetadata = Type.Object({
+const ModelMetadata = Type.Object({
   name: Text,
   versions: Type.Array(Text),
   platform: Text,
@@ -88,7 +88,7 @@ const ConfigurationTensor = Type.Object({
   data_type: Type.String({ pattern: '^TYPE_' }),
   dims: Type.Array(Type.Integer({ minimum: -1 }), { description: 'Without the batch.' }),
 });
-export const ModelConfiguration = Type.Object({
+const ModelConfiguration = Type.Object({
   name: Text,
   platform: Text,
   backend: Text,
@@ -101,7 +101,7 @@ export const ModelConfiguration = Type.Object({
 });
 
 const Durations = Type.Object({ count: Count, ns: Count });
-export const ModelStatistics = Type.Object({
+const ModelStatistics = Type.Object({
   model_stats: Type.Array(
     Type.Object({
       name: Text,
@@ -131,10 +131,10 @@ export const ModelStatistics = Type.Object({
   ),
 });
 
-export const RepositoryIndexRequest = Type.Object({
+const RepositoryIndexRequest = Type.Object({
   ready: Type.Optional(Type.Boolean({ description: 'Only what can be asked.' })),
 });
-export const RepositoryIndex = Type.Array(
+const RepositoryIndex = Type.Array(
   Type.Object({
     name: Text,
     version: Text,
@@ -142,5 +142,23 @@ export const RepositoryIndex = Type.Array(
     reason: Text,
   }),
 );
-export const RepositoryRequest = Type.Object({ parameters: Type.Optional(Parameters) });
-export const Nothing = Type.Object({}, { additionalProperties: false });
+const RepositoryRequest = Type.Object({ parameters: Type.Optional(Parameters) });
+const Nothing = Type.Object({}, { additionalProperties: false });
+
+/** By the names they have in the description of the server. */
+export const PROTOCOL_SCHEMAS = {
+  InferRequest,
+  InferResponse,
+  ProtocolError,
+  Live,
+  Ready,
+  ModelReady,
+  ServerMetadata,
+  ModelMetadata,
+  ModelConfiguration,
+  ModelStatistics,
+  RepositoryIndexRequest,
+  RepositoryIndex,
+  RepositoryRequest,
+  Nothing,
+};

@@ -1,4 +1,5 @@
 /** The description of the inference tier: it names what is there, its examples are answered, and the answers are what it says. */
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { identityOnnx, linearOnnx } from '../../../inference/model/onnx-fixture.ts';
 import { eventually } from '../../setup/eventually.ts';
@@ -155,6 +156,16 @@ test('no route is left out of the description', async () => {
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   );
   expect(routesOf(routed.node.app.printRoutes({ commonPrefix: false })).sort()).toEqual(described.sort());
+});
+
+test('the page of the reference names the same routes', async () => {
+  const document = (await (await fetch(`http://127.0.0.1:${routed.port}/openapi.json`)).json()) as Document;
+  const described = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  );
+  const page = await readFile(new URL('../../../docs/reference/inference-api.md', import.meta.url), 'utf8');
+  const named = [...page.matchAll(/`((?:GET|POST) \/[^`]*)`/g)].map(([, route]) => route!);
+  expect([...new Set(named)].sort()).toEqual(described.sort());
 });
 
 /** The routes of Fastify's tree of them, but for what the page of the description loads and what answers the rest. */
