@@ -37,7 +37,7 @@ export function register(program: Command, { action }: CliContext): void {
     .option('--no-wait', 'do not wait for its end')
     .addHelpText(
       'after',
-      "\nExamples:\n  serin score flight-delay --input 'flights/*.parquet' --output scores --as-of scheduled_at\n  serin score flight-delay --input features.parquet --output scores --version v2 --features-ready",
+      "\nExample:\n  serin score flight-delay --input 'flights/*.parquet' --output scores --as-of scheduled_at\n  serin score flight-delay --input features.parquet --output scores --version v2 --features-ready",
     )
     .action(
       action<ScoreOptions>(async ({ output, options, args: [model] }) => {
