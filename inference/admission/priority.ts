@@ -1,4 +1,5 @@
 import { SerinError } from '../../domain/errors.ts';
+import { shownValue } from '../../domain/shown-value.ts';
 
 /** Classes of requests, most urgent first; a class is served before those behind it. */
 export const PRIORITIES = ['interactive', 'normal', 'background'] as const;
@@ -13,7 +14,7 @@ export const BACKGROUND: Priority = 2;
 export function readPriority(text: string | readonly string[]): Priority {
   const at = (PRIORITIES as readonly unknown[]).indexOf(text);
   if (at >= 0) return at as Priority;
-  throw new SerinError('INPUT_INVALID', `x-serin-priority is "${String(text)}", expected ${PRIORITIES.join(', ')}`, {
+  throw new SerinError('INPUT_INVALID', `x-serin-priority is ${shownValue(text)}, expected ${PRIORITIES.join(', ')}`, {
     fields: { field: 'x-serin-priority' },
   });
 }
@@ -25,6 +26,6 @@ export function readPriority(text: string | readonly string[]): Priority {
 export function priorityOfLevel(level: unknown): Priority {
   if (level === undefined || level === 0) return NORMAL;
   if (!Number.isSafeInteger(level) || (level as number) < 0)
-    throw new SerinError('INPUT_INVALID', `the parameter "priority" is ${JSON.stringify(level)}, expected 0, 1, 2 …`);
+    throw new SerinError('INPUT_INVALID', `the parameter "priority" is ${shownValue(level)}, expected 0, 1, 2 …`);
   return Math.min((level as number) - 1, BACKGROUND) as Priority;
 }

@@ -1,6 +1,7 @@
 import { promisify } from 'node:util';
 import { deflate, gunzip, gzip, inflate } from 'node:zlib';
 import { SerinError } from '../../domain/errors.ts';
+import { shownValue } from '../../domain/shown-value.ts';
 import { MESSAGE_LIMIT_BYTES, refusal } from './describe.ts';
 
 /** Smaller answers are not worth the CPU of compressing them. */
@@ -25,7 +26,7 @@ export async function decodeBody(
   if (encoding === undefined || encoding === 'identity') return body;
   const decode = DECODERS.get(encoding);
   if (decode === undefined) {
-    throw refusal(`the content encoding "${encoding}" is not taken; gzip and deflate are`);
+    throw refusal(`the content encoding ${shownValue(encoding)} is not taken; gzip and deflate are`);
   }
   try {
     return await decode(body, { maxOutputLength: limitBytes });

@@ -1,5 +1,6 @@
 /** What is said of models, requests and errors alike over HTTP and gRPC. */
 import { SerinError } from '../../domain/errors.ts';
+import { shownValue } from '../../domain/shown-value.ts';
 import type { Datatype } from './datatypes.ts';
 import type { ModelIndexEntry, ModelRepository, TensorMetadata, TensorModel } from './model.ts';
 import type { ModelStatisticsReport } from './statistics.ts';
@@ -64,7 +65,9 @@ export function modelIndex(repository: ModelRepository, readyAlone: boolean): re
 export function checkLoadParameters(names: readonly string[]): void {
   const other = names.find((name) => name !== 'unload_dependents');
   if (other !== undefined)
-    throw refusal(`the parameter "${other}" is not taken: a model is loaded from the file it was started with`);
+    throw refusal(
+      `the parameter ${shownValue(other)} is not taken: a model is loaded from the file it was started with`,
+    );
 }
 
 /** The status of an error over HTTP. A file that does not load and a command that is refused are bad requests to Triton's clients. */

@@ -134,13 +134,17 @@ function versionOf(version: unknown): string | undefined {
 type Call = ServerUnaryCall<Message, Message>;
 type Body = (request: Message, call: Call) => Message | Promise<Message>;
 
+/** Details travel in a header, and a client's names, which they repeat, may be as long as a message. */
+const MAX_DETAILS = 2_000;
+
 function answer(body: Body): handleUnaryCall<Message, Message> {
   return (call: Call, callback) => {
     void (async () => {
       try {
         callback(null, await body(call.request, call));
       } catch (error) {
-        callback({ code: codeOf(error), details: messageOf(error), metadata: trailersOf(error) });
+        const details = messageOf(error).slice(0, MAX_DETAILS);
+        callback({ code: codeOf(error), details, metadata: trailersOf(error) });
       }
     })();
   };

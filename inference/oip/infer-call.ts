@@ -1,6 +1,7 @@
 /** The infer call over HTTP, as the framework's route and the direct path (direct-infer.ts) both carry it out. */
 import type { IncomingMessage } from 'node:http';
 import { SerinError } from '../../domain/errors.ts';
+import { shownValue } from '../../domain/shown-value.ts';
 import type { Door, Ticket } from '../admission/admission.ts';
 import { messageOf } from '../model/create-session.ts';
 import { refusal, statusOf } from './describe.ts';
@@ -42,7 +43,7 @@ export async function callInfer(
 function headerLengthOf(text: string | string[] | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (typeof text === 'string' && /^\d{1,15}$/.test(text)) return Number(text);
-  throw refusal(`Inference-Header-Content-Length is "${String(text)}", expected the number of bytes of JSON`);
+  throw refusal(`Inference-Header-Content-Length is ${shownValue(text)}, expected the number of bytes of JSON`);
 }
 
 export interface ErrorAnswer {

@@ -301,7 +301,7 @@ function readParameters(parameters: unknown, whose: string): Members {
   if (!isObject(parameters)) throw refusal(`"parameters" of ${whose} must be an object`);
   for (const [name, value] of Object.entries(parameters)) {
     if (!['string', 'number', 'boolean'].includes(typeof value))
-      throw refusal(`parameter "${name}" of ${whose} must be a string, a number or a boolean`);
+      throw refusal(`parameter ${shownValue(name)} of ${whose} must be a string, a number or a boolean`);
   }
   return parameters;
 }

@@ -35,6 +35,16 @@ export const INFER_CASES: readonly HostileCase[] = bodies(INFER, [
   ['an output twice', inferBody({}, ',"outputs":[{"name":"score"},{"name":"score"}]'), 'asked for twice'],
   ['parameters that are no object', inferBody({}, ',"parameters":[]'), 'must be an object'],
   ['a parameter that is a list', inferBody({}, ',"parameters":{"a":[]}'), 'must be a string, a number or a boolean'],
+  [
+    'a parameter name of a megabyte',
+    inferBody({}, `,"parameters":{"${'x'.repeat(1 << 20)}":null}`),
+    'must be a string, a number or a boolean',
+  ],
+  [
+    'a priority of a megabyte',
+    inferBody({}, `,"parameters":{"priority":"${'1'.repeat(1 << 20)}"}`),
+    'the parameter "priority" is',
+  ],
   ['a timeout before now', inferBody({}, ',"parameters":{"timeout":-1}'), 'expected microseconds'],
   ['a timeout in words', inferBody({}, ',"parameters":{"timeout":"soon"}'), 'expected microseconds'],
   ['NaN', withData('[NaN,1]'), 'the body is no JSON'],
