@@ -12,7 +12,7 @@ import { Redactor } from '../accounting/redaction.ts';
 import { Admission, clientRateOf } from '../admission/admission.ts';
 import { createAdmissionMetrics } from '../admission/admission-metrics.ts';
 import { CostBook } from '../admission/cost-book.ts';
-import { MicroBatcher } from '../batching/micro-batcher.ts';
+import { ModelQueues } from '../batching/model-queues.ts';
 import { createInferenceApp } from '../http/inference-app.ts';
 import { registerModelRoutes } from '../http/model-routes.ts';
 import { registerPredictRoute } from '../http/predict-route.ts';
@@ -118,21 +118,21 @@ export async function startRoutedNode({
   const accounting = scoring.counting(both(recorder.accounting, metrics.accounting));
   const features = createFeatureBatchReader(store, { timeoutMs: STORE_TIMEOUT_MS, circuit: storeCircuit, nowMs });
   const scorer = new VersionScorer({ circuits, nowMs });
-  const queuedRows = (): number => batcher.queuedRows;
+  const queuedRows = (): number => queues.queuedRows;
   const cpuMs = (): number => {
     const { user, system } = process.cpuUsage();
     return (user + system) / 1_000;
   };
   const shadows = new ShadowRunner({ accounting, scorer, queuedRows, limits: SHADOW_LIMITS, nowMs, cpuMs });
   const predictor = new Predictor({ entryOf: (model) => table.find(model), features, scorer, accounting, shadows });
-  const batcher = new MicroBatcher<Work>({
-    run: (batch) => predictor.run(batch),
-    limits: LIMITS,
-    onRefused: (_work, { reason }) => refused(reason),
-  });
+  const queues = new ModelQueues<Work>(
+    { run: (batch) => predictor.run(batch), limits: LIMITS, onRefused: (_work, { reason }) => refused(reason) },
+    (model) => table.find(model)?.champion.scorer.offLoop === true,
+  );
+  const batcherOf = (model: string) => queues.batcherOf(model);
   const costs = { predict: new CostBook(), infer: new CostBook() };
-  const refused = createAdmissionMetrics(registry, () => ({ batchers: [batcher], costs }));
-  const submit = (work: Work): void => batcher.submit(work);
+  const refused = createAdmissionMetrics(registry, () => ({ batchers: queues.all(), costs }));
+  const submit = (model: string, work: Work): void => batcherOf(model).submit(work);
   const admission = new Admission({ clientRate: clientRateOf(config), onRefused: refused });
   const deadlineMsOf = (model: string): number | null => table.find(model)?.contract.deadlineMs ?? null;
 
@@ -164,9 +164,9 @@ export async function startRoutedNode({
   const testers = createTesterAccess({ findPrincipal: (token) => findPrincipal(db, token), nowMs });
   registerPredictRoute(app, {
     entryOf,
-    door: admission.doorFor({ costs: costs.predict, batcherOf: () => batcher, deadlineMsOf }),
+    door: admission.doorFor({ costs: costs.predict, batcherOf, deadlineMsOf }),
     costs: costs.predict,
-    submit,
+    submit: (work) => submit(work.model, work),
     nowMicros,
     store,
     testers,
@@ -200,7 +200,7 @@ export async function startRoutedNode({
   });
   const oip: OipDeps = {
     repository,
-    door: admission.doorFor({ costs: costs.infer, batcherOf: () => batcher, deadlineMsOf }),
+    door: admission.doorFor({ costs: costs.infer, batcherOf, deadlineMsOf }),
     isReady,
     serverVersion: SERVER_VERSION,
     statistics: () => group.statistics(),
@@ -221,7 +221,7 @@ export async function startRoutedNode({
     async close() {
       await app.close();
       group.close();
-      await batcher.whenIdle();
+      await queues.whenIdle();
       await watcher.close();
       await recorder.close();
       await table.close();

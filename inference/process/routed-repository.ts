@@ -16,7 +16,7 @@ export interface RoutedRepositoryDeps {
   readonly byNumber: (model: string, version: number) => ServedVersion | undefined;
   /** What batches of each model's tensors cost. */
   readonly costs: CostBook;
-  readonly submit: (work: TensorWork) => void;
+  readonly submit: (model: string, work: TensorWork) => void;
 }
 
 /** The models of the routing table for clients that bring their own tensors: the champion, or any loaded version by number. */
@@ -83,7 +83,7 @@ function tensorModel(
   served: ServedVersion,
   statistics: ModelStatistics,
   cost: CostModel,
-  submit: (work: TensorWork) => void,
+  submit: (model: string, work: TensorWork) => void,
 ): TensorModel {
   // what a rule computes in doubles would not survive a float32
   const input = served.kind === 'rule' ? 'FP64' : 'FP32';
@@ -103,7 +103,7 @@ function tensorModel(
       const startedMs = performance.now();
       try {
         const scores = await new Promise<Float64Array>((resolve, reject) => {
-          submit({
+          submit(route.model, {
             kind: 'tensor',
             rows,
             served,
