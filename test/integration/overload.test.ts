@@ -8,8 +8,8 @@ import { serveModels, type ServedModels } from './oip/serve-models.ts';
 const STUMPS = Array.from({ length: 30_000 }, (_, i) => [i % 4, (i % 97) / 16, 0, 1e-4, true] as const);
 const MODEL = stumpsOnnx({ stumps: STUMPS, width: 4 });
 const PATH = '/v2/models/slow/infer';
-/** Long, so that a machine which is busy with other things keeps it too. */
-const DEADLINE_MS = 1_000;
+/** Long, for a machine that is busy with other things; but the open connections below hold more than is answered within it. */
+const DEADLINE_MS = 400;
 const SECONDS = 3;
 
 let server: ServedModels;
@@ -17,7 +17,7 @@ let pool: Pool;
 
 beforeAll(async () => {
   server = await serveModels({ slow: MODEL });
-  pool = new Pool(server.url, { connections: 400, headersTimeout: 20_000, bodyTimeout: 20_000 });
+  pool = new Pool(server.url, { connections: 1_500, headersTimeout: 20_000, bodyTimeout: 20_000 });
 });
 afterAll(async () => {
   await pool.close();
@@ -111,15 +111,17 @@ test('at three times its capacity a server goes on doing its work: every request
   const before = await usage();
   const peak = await closedLoop(32);
   const between = await usage();
-  const over = await openLoop(peak.perSecond * 3);
+  const peakPerCpuSecond = peak.outcome.answeredMs.length / (between.cpuSeconds - before.cpuSeconds);
+  // also more than it does in a second of its own: the machine may have had little time for it, and more now
+  const over = await openLoop(Math.max(3 * peak.perSecond, 1.5 * peakPerCpuSecond));
   const after = await usage();
 
   expect([peak.outcome.wrong, over.wrong]).toEqual([[], []]);
   expect(over.refusedMs.length).toBeGreaterThan(0);
-  const peakPerCpuSecond = peak.outcome.answeredMs.length / (between.cpuSeconds - before.cpuSeconds);
   const overPerCpuSecond = over.answeredMs.length / (after.cpuSeconds - between.cpuSeconds);
   // how quickly is told by the simulation (inference/batching/overload.test.ts) and measured by bench/overload
-  expect(overPerCpuSecond).toBeGreaterThan(0.4 * peakPerCpuSecond);
+  // on a machine with little time for it, the load is many times what it can do, and refusing takes its part
+  expect(overPerCpuSecond).toBeGreaterThan(0.3 * peakPerCpuSecond);
   expect(after.residentMiB - between.residentMiB).toBeLessThan(150);
 });
 
