@@ -83,7 +83,7 @@ export async function startRoutedNode({
     startedAt,
     nowMicros,
     redactor,
-    onLogWritten: metrics.logWritten,
+    onLogWritten: (rows, seconds) => metrics.logWritten(rows, seconds),
     onDrop: (what, rows) => (what === 'log' ? metrics.logDropped(rows) : metrics.tallyDropped(rows)),
     onFailure: (error) => logger.warn({ err: error }, 'tallies and predictions are kept until PostgreSQL takes them'),
   });
@@ -170,7 +170,7 @@ export async function startRoutedNode({
     nowMicros,
     store,
     testers,
-    written: metrics.written,
+    written: (model, seconds) => metrics.written(model, seconds),
   });
   registerModelRoutes(app, {
     entries: () => table.entries,
