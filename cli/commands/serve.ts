@@ -80,6 +80,7 @@ async function serve(output: Output, options: ServeOptions, args: readonly strin
         `serving ${names.join(', ')} at ${url}/v2`,
         ...names.map((name) => `  POST ${url}/v2/models/${name}/infer`),
         ...(options.grpcPort === undefined ? [] : [`  gRPC    ${options.host}:${options.grpcPort}`]),
+        `  docs    ${url}/docs`,
         `  metrics ${metricsUrl}/metrics    Ctrl-C ends it`,
       ].join('\n'),
     );
