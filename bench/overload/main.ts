@@ -22,7 +22,9 @@ const START_WITHIN_MS = 60_000;
 /** Trees of one split. Refusing costs the same for all; the less a request takes, the more of it refusals take away. */
 const MODELS = { dear: 40_000, cheaper: 10_000 } as const;
 const CLOSED_CONNECTIONS = 64;
-const OPEN_CONNECTIONS = 256;
+/** Enough to have twice the deadline's worth of requests under way: fewer, and the queue is in the load generator. */
+const connectionsFor = (rate: number, deadlineMs: number): number =>
+  Math.min(4_096, Math.max(256, Math.ceil((2 * rate * deadlineMs) / 1_000)));
 
 /** What the load generator prints, as far as it is of interest here. */
 interface LoadReport {
@@ -88,7 +90,7 @@ async function main(): Promise<void> {
         await measure(closed, 0, 'peak', 2);
         const peak = await measure(closed, 0, 'peak');
         const rate = Math.round(peak.perSecond * factor);
-        const open = ['-connections', String(OPEN_CONNECTIONS), '-rate', String(rate)];
+        const open = ['-connections', String(connectionsFor(rate, deadlineMs)), '-rate', String(rate)];
         const over = await measure([...open, '-header', `x-serin-deadline-ms: ${deadlineMs}`], rate, 'over');
         measurements.push(peak, over);
       } finally {

@@ -14,3 +14,20 @@ export interface LoadReport {
   readonly seconds: number;
   readonly firstError: string;
 }
+
+/** What the load generator saw, with what the server used meanwhile. */
+export interface Measurement extends LoadReport {
+  readonly server: string;
+  readonly model: string;
+  readonly round: number;
+  readonly cpuMicrosPerRequest: number;
+  readonly residentMiB: number;
+  /** Cores that neither the server nor the load generator used. */
+  readonly foreignCores: number;
+}
+
+export type Measure = (load: {
+  connections: number;
+  rate: number;
+  seconds: number;
+}) => Promise<Omit<Measurement, 'round'>>;

@@ -1,6 +1,7 @@
 /**
  * `npm run bench -- serving [--seconds N] [--rounds N] [--only NAME]`: Serin beside FastAPI, LitServe and a Go server with the same
- * ONNX model on the same cores, alternating in one run. Prints a table and writes bench/results/serving.json.
+ * ONNX model on the same cores. First duels: Serin and one rival, both running, measured by turns of a second or two, medians;
+ * for a machine's speed changes by a third within minutes. Then each alone over many loads. Writes bench/results/serving.json.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -9,7 +10,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { type Contender, openWorkshop, type Workshop } from './contenders.ts';
-import type { LoadReport } from './load-report.ts';
+import type { LoadReport, Measure, Measurement } from './load-report.ts';
+import { fightDuels, printDuels } from './duels.ts';
 import { machineCpuSeconds, usageOfTree } from './process-usage.ts';
 
 const run = promisify(execFile);
@@ -21,16 +23,6 @@ const START_WITHIN_MS = 60_000;
 /** A tail that was measured while others used more of the machine says nothing. */
 const FOREIGN_CORES_MAX = 0.3;
 const PATH = '/v2/models/m/infer';
-
-interface Measurement extends LoadReport {
-  readonly server: string;
-  readonly model: string;
-  readonly round: number;
-  readonly cpuMicrosPerRequest: number;
-  readonly residentMiB: number;
-  /** Cores that neither the server nor the load generator used. */
-  readonly foreignCores: number;
-}
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -46,6 +38,7 @@ async function main(): Promise<void> {
   const measurements: Measurement[] = [];
   const highest: { server: string; round: number; perSecond: number }[] = [];
   const absent: { server: string; reason: string }[] = [];
+  const duels = values.only === undefined ? await fightDuels(workshop, port, withServer) : [];
   for (let round = 1; round <= rounds; round++) {
     for (const contender of workshop.contenders('m', port)) {
       if (values.only !== undefined && !contender.name.includes(values.only)) continue;
@@ -72,14 +65,13 @@ async function main(): Promise<void> {
       measurements.push({ ...(await measure({ connections: 32, rate: 0, seconds })), round: 1 });
     });
   }
+  printDuels(duels);
   print(measurements, highest, absent);
   await mkdir(RESULTS, { recursive: true });
   const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, loadAverage: loadavg() };
-  const result = { at: new Date().toISOString(), machine, measurements, highest, absent };
+  const result = { at: new Date().toISOString(), machine, duels, measurements, highest, absent };
   await writeFile(join(RESULTS, 'serving.json'), `${JSON.stringify(result, null, 2)}\n`);
 }
-
-type Measure = (load: { connections: number; rate: number; seconds: number }) => Promise<Omit<Measurement, 'round'>>;
 
 async function withServer(
   contender: Contender,
