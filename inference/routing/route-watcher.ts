@@ -48,7 +48,7 @@ export class RouteWatcher {
   }
 
   async start(): Promise<void> {
-    const { pollMs = 2_000, heartbeatMs = 1_000 } = this.#options;
+    const { pollMs = 1_500, heartbeatMs = 1_000 } = this.#options;
     void this.#listen();
     await this.#heartbeat();
     await this.refresh();
