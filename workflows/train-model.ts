@@ -6,6 +6,7 @@ import {
   setCurrentDetails,
   workflowInfo,
 } from '@temporalio/workflow';
+import { messageOf } from '../domain/errors.ts';
 import { control, training } from './activity-proxies.ts';
 import { buildDataset } from './build-dataset.ts';
 import { TASK_QUEUE_CONTROL, type TrainModelInput, type TrainModelResult } from './messages.ts';
@@ -90,5 +91,5 @@ function stopped(
 function rootMessage(error: unknown): string {
   let at = error;
   while (at instanceof Error && at.cause instanceof Error) at = at.cause;
-  return at instanceof Error ? at.message : String(at);
+  return messageOf(at);
 }

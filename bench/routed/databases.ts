@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { messageOf } from '../../domain/errors.ts';
 import { loadConfig } from '../../platform/config.ts';
 import { removePostgresData, startPostgres } from '../../platform/embedded/postgres.ts';
 import { obtainRedis, startRedis } from '../../platform/embedded/redis.ts';
@@ -24,7 +25,7 @@ export async function startDatabases({ redis: wantsRedis = false } = {}): Promis
   const postgres = await startPostgres({ dir: postgresFolder, logFile: join(folder, 'postgres.log'), logger });
   const program = wantsRedis
     ? await obtainRedis({ config: loadConfig(), onProgress: (line) => console.error(line) }).catch((error: unknown) => {
-        console.error(`left out, Redis: ${error instanceof Error ? error.message : String(error)}`);
+        console.error(`left out, Redis: ${messageOf(error)}`);
         return null;
       })
     : null;

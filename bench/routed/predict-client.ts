@@ -1,5 +1,6 @@
 /** Asks the routed tier at a fixed rate and holds every answer against the golden value of the version it names. */
 import { Pool } from 'undici';
+import { messageOf } from '../../domain/errors.ts';
 import { CUSTOMERS, MODEL, requestOf, RULE_SCORE, type TrainedVersion } from './scored-project.ts';
 
 /** ONNX Runtime and the JavaScript evaluator agree with training within this. */
@@ -78,7 +79,7 @@ export function startClient({ url, stored, versions, ratePerSecond, connections 
         });
       seen.set(answer.epoch, answer.version);
     } catch (error) {
-      faults.push({ kind: 'failed', detail: error instanceof Error ? error.message : String(error) });
+      faults.push({ kind: 'failed', detail: messageOf(error) });
     }
   }
 

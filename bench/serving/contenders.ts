@@ -5,6 +5,7 @@ import { copyFile, mkdir, readFile, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { messageOf } from '../../domain/errors.ts';
 import { loadConfig } from '../../platform/config.ts';
 
 const run = promisify(execFile);
@@ -208,5 +209,5 @@ async function ortLibrary(folder: string): Promise<string> {
 }
 
 function reasonOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).trim().split('\n').at(-1)!;
+  return messageOf(error).trim().split('\n').at(-1)!;
 }

@@ -9,6 +9,7 @@ import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
+import { messageOf } from '../../domain/errors.ts';
 import { type Contender, openWorkshop, type Workshop } from './contenders.ts';
 import type { LoadReport, Measure, Measurement } from './load-report.ts';
 import { fightDuels, printDuels } from './duels.ts';
@@ -51,10 +52,7 @@ async function main(): Promise<void> {
           measurements.push({ ...(await measure({ connections, rate: 0, seconds })), round });
         for (const rate of OPEN) measurements.push({ ...(await measure({ connections: 256, rate, seconds })), round });
         highest.push({ server: contender.name, round, perSecond: await highestRate(measure, seconds) });
-      }).then(
-        () => null,
-        (error: unknown) => (error instanceof Error ? error.message : String(error)),
-      );
+      }).then(() => null, messageOf);
       if (failure !== null) absent.push({ server: contender.name, reason: failure });
     }
   }

@@ -4,7 +4,7 @@
  * in a database of its own that may open only the log's files and cannot be told otherwise.
  */
 import { join } from 'node:path';
-import { SerinError } from '../../domain/errors.ts';
+import { messageOf, SerinError } from '../../domain/errors.ts';
 import { type ColumnType, quoteIdentifier as quote } from '../../domain/project/expression.ts';
 import type { SpineSpec } from '../../domain/project/spec.ts';
 import type { DatasetDefinitions } from './dataset-definitions.ts';
@@ -185,7 +185,7 @@ async function refused<T>(spine: SpineSpec, run: () => Promise<T>): Promise<T> {
   try {
     return await run();
   } catch (error) {
-    throw invalid(spine, `does not run: ${error instanceof Error ? error.message : String(error)}`);
+    throw invalid(spine, `does not run: ${messageOf(error)}`);
   }
 }
 

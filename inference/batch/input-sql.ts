@@ -1,5 +1,5 @@
 /** The rows of a part as a relation of DuckDB: which columns they have, and what is made of them. */
-import { SerinError } from '../../domain/errors.ts';
+import { messageOf, SerinError } from '../../domain/errors.ts';
 import { type ColumnType, quoteIdentifier as quote } from '../../domain/project/expression.ts';
 import type { RequestField } from '../../domain/project/spec.ts';
 import type { SliceThresholds } from '../../domain/registry/post-processing.ts';
@@ -113,5 +113,5 @@ function instantOf(value: string, type: string): string {
 }
 
 export function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split('\n', 1)[0]!;
+  return messageOf(error).split('\n', 1)[0]!;
 }

@@ -1,6 +1,6 @@
 import './telemetry-off.ts';
 import { InferenceSession } from 'onnxruntime-node';
-import { SerinError } from '../../domain/errors.ts';
+import { messageOf, SerinError } from '../../domain/errors.ts';
 
 /**
  * One thread and no spinning: a process serves on one core, and a spinning pool of threads doubles the CPU per request
@@ -39,8 +39,4 @@ export async function createSession(path: string, name: string, { mapped }: Sess
 
 export function invalidModel(name: string, problem: string, cause?: unknown): SerinError {
   return new SerinError('MODEL_FILE_INVALID', `${name}: ${problem}`, { cause, fields: { model: name } });
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { isMainThread, parentPort } from 'node:worker_threads';
-import { type ErrorCode, SerinError } from '../../domain/errors.ts';
+import { type ErrorCode, messageOf, SerinError } from '../../domain/errors.ts';
 import type { Tensor } from '../oip/model.ts';
 import { type Inspection, inspectModel, type ModelSource } from './inspect-model.ts';
 import type { OrtSession } from './ort-session.ts';
@@ -85,7 +85,7 @@ async function carryOut({ kind, task }: ThreadTask): Promise<Carried> {
 
 function failureOf(error: unknown): ThreadFailure {
   if (error instanceof SerinError) return { code: error.code, message: error.message, fields: error.fields };
-  return { code: null, message: error instanceof Error ? error.message : String(error), fields: {} };
+  return { code: null, message: messageOf(error), fields: {} };
 }
 
 if (!isMainThread && parentPort !== null) {

@@ -1,8 +1,8 @@
 import { type InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import { SerinError } from '../../domain/errors.ts';
+import { messageOf, SerinError } from '../../domain/errors.ts';
 import { allocate, type Datatype, type TensorData } from '../oip/datatypes.ts';
 import type { Tensor, TensorMetadata } from '../oip/model.ts';
-import { createSession, invalidModel, messageOf, type SessionChoice } from './create-session.ts';
+import { createSession, invalidModel, type SessionChoice } from './create-session.ts';
 import { datatypeOf, ortTypeOf } from './ort-types.ts';
 import type { TensorSession } from './tensor-session.ts';
 import { runningMs } from './thread-priority.ts';

@@ -1,4 +1,4 @@
-import { SerinError } from '../../domain/errors.ts';
+import { messageOf, SerinError } from '../../domain/errors.ts';
 import type { TensorData } from '../oip/datatypes.ts';
 import type { Tensor, TensorMetadata } from '../oip/model.ts';
 import type { TensorSession } from './tensor-session.ts';
@@ -82,7 +82,7 @@ export class ThreadSession implements TensorSession {
           else this.#take(thread);
         },
         (error: unknown) => {
-          this.#lost = error instanceof Error ? error.message : String(error);
+          this.#lost = messageOf(error);
           this.#reopenAfter(Math.min(2 * ms, REOPEN_AT_MOST_MS));
         },
       );

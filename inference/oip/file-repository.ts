@@ -1,4 +1,4 @@
-import { SerinError } from '../../domain/errors.ts';
+import { messageOf, SerinError } from '../../domain/errors.ts';
 import { CostBook } from '../admission/cost-book.ts';
 import type { RefusalReason } from '../admission/refusal.ts';
 import { MicroBatcher } from '../batching/micro-batcher.ts';
@@ -182,7 +182,7 @@ export class FileRepository implements ModelRepository {
     try {
       return await this.#options.loader.load({ path: file.path, name: file.name, goldenFile: true });
     } catch (error) {
-      slot.reason = error instanceof Error ? error.message : String(error);
+      slot.reason = messageOf(error);
       if (!slot.loaded) slot.state = 'UNAVAILABLE';
       throw error;
     }

@@ -8,11 +8,10 @@ import {
   status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { SerinError } from '../../domain/errors.ts';
+import { messageOf, SerinError } from '../../domain/errors.ts';
 import type { Asker, Door, Ticket } from '../admission/admission.ts';
 import { NORMAL, priorityOfLevel } from '../admission/priority.ts';
 import { errorOfRefusal } from '../admission/refusal.ts';
-import { messageOf } from '../model/create-session.ts';
 import {
   type Datatype,
   DATATYPES,

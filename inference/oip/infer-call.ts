@@ -1,9 +1,8 @@
 /** The infer call over HTTP, as the framework's route and the direct path (direct-infer.ts) both carry it out. */
 import type { IncomingMessage } from 'node:http';
-import { SerinError } from '../../domain/errors.ts';
+import { messageOf, SerinError } from '../../domain/errors.ts';
 import { shownValue } from '../../domain/shown-value.ts';
 import type { Door, Ticket } from '../admission/admission.ts';
-import { messageOf } from '../model/create-session.ts';
 import { refusal, statusOf } from './describe.ts';
 import { readInferRequest } from './infer-request.ts';
 import { type InferResponse, writeInferResponse } from './infer-response.ts';

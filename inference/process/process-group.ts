@@ -3,7 +3,7 @@
  * all. The primary passes messages on; a process that serves alone talks to itself.
  */
 import cluster, { type Worker } from 'node:cluster';
-import { type ErrorCode, SerinError } from '../../domain/errors.ts';
+import { type ErrorCode, messageOf, SerinError } from '../../domain/errors.ts';
 import { mergeStatistics, type ModelStatisticsReport } from '../oip/statistics.ts';
 
 export type ModelAction = 'load' | 'unload';
@@ -90,7 +90,7 @@ async function carryOut(member: GroupMember, { id, task }: Ask): Promise<Answer>
     return answer;
   } catch (error) {
     const code = error instanceof SerinError ? error.code : null;
-    return { ...answer, failure: { code, message: error instanceof Error ? error.message : String(error) } };
+    return { ...answer, failure: { code, message: messageOf(error) } };
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Route } from '../../db/routes.ts';
-import { SerinError } from '../../domain/errors.ts';
+import { messageOf, SerinError } from '../../domain/errors.ts';
 import { RULE_VERSION } from '../../domain/registry/manifest.ts';
 import type { HeldModel, UnloadReason } from '../model/load-metrics.ts';
 import { leastUsedBeyond } from '../model/memory-budget.ts';
@@ -225,8 +225,4 @@ export class RouteTable {
     timer.unref();
     this.#unloading.set(timer, slot);
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -5,7 +5,7 @@ import { delimiter, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
-import { SerinError } from '../../domain/errors.ts';
+import { messageOf, SerinError } from '../../domain/errors.ts';
 import { inheritedEnvironment, type Config } from '../config.ts';
 
 const run = promisify(execFile);
@@ -52,7 +52,7 @@ export async function obtainTemporalCli(options: ObtainOptions): Promise<string>
         await rename(await obtain(staging, options, searchPath), kept);
         return kept;
       } catch (error) {
-        failures.push(error instanceof Error ? error.message : String(error));
+        failures.push(messageOf(error));
       }
     }
     throw new SerinError(

@@ -6,6 +6,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
+import { messageOf } from '../../domain/errors.ts';
 import { loadConfig } from '../../platform/config.ts';
 import { eventually } from './eventually.ts';
 import { KAFKA_JARS, KAFKA_VERSION } from './kafka-jars.ts';
@@ -34,7 +35,7 @@ export async function startTestBroker(): Promise<TestBroker | null> {
     if (!(major >= 17)) throw new Error(`Kafka ${KAFKA_VERSION} needs Java 17, not ${stderr.split('\n')[0]}`);
     return await startBroker(await obtainJars());
   } catch (error) {
-    console.error(`tests on Kafka are skipped: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(`tests on Kafka are skipped: ${messageOf(error)}`);
     return null;
   }
 }

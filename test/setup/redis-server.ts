@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { messageOf } from '../../domain/errors.ts';
 import { loadConfig } from '../../platform/config.ts';
 import { obtainRedis, startRedis } from '../../platform/embedded/redis.ts';
 import { createLogger } from '../../platform/logger.ts';
@@ -15,7 +16,7 @@ export interface TestRedis {
 export async function startTestRedis(): Promise<TestRedis | null> {
   const program = await obtainRedis({ config: loadConfig(), onProgress: (line) => console.error(line) }).catch(
     (error: unknown) => {
-      console.error(`tests on Redis are skipped: ${error instanceof Error ? error.message : String(error)}`);
+      console.error(`tests on Redis are skipped: ${messageOf(error)}`);
       return null;
     },
   );

@@ -1,4 +1,4 @@
-import { SerinError } from '../../domain/errors.ts';
+import { messageOf, SerinError } from '../../domain/errors.ts';
 import {
   decodeModel,
   type Dimension,
@@ -61,7 +61,7 @@ function parse(bytes: Uint8Array): ParsedModel {
   try {
     return decodeModel(bytes) as ParsedModel;
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     return refuse(
       `its ${bytes.length} bytes are not an ONNX model; it is truncated or of another format (${reason})`,
       cause,
