@@ -1,3 +1,4 @@
+import { messageOf } from '../../domain/errors.ts';
 import type { Row } from '../../domain/project/expression.ts';
 import type { RequestField } from '../../domain/project/spec.ts';
 import type { Micros } from '../../domain/time.ts';
@@ -160,7 +161,7 @@ function assemble({ input, rows }: FeatureGroup, { states, knownSeq, foldedAt }:
       statuses.set(alone.statuses, i * width);
       readAt[i] = alone.readAt[0]!;
     } catch (error) {
-      failures.set(i, error instanceof Error ? error.message : String(error));
+      failures.set(i, messageOf(error));
     }
   });
   return { values, statuses, readAt, knownSeq, failures };

@@ -1,4 +1,4 @@
-import { SerinError } from '../../domain/errors.ts';
+import { messageOf, SerinError } from '../../domain/errors.ts';
 import type { QueuedWork } from '../batching/micro-batcher.ts';
 import type { TraceContext } from '../../platform/trace-context.ts';
 import type { ServedVersion } from '../model/served-version.ts';
@@ -140,7 +140,7 @@ export class Predictor {
             ? await this.#read(batch, groups, withShadows)
             : this.#deps.features.readWithoutStore(groups.map(({ features }) => features));
       } catch (error) {
-        storeFailure = error instanceof Error ? error.message : String(error);
+        storeFailure = messageOf(error);
         continue;
       } finally {
         withShadows = [];
@@ -262,7 +262,7 @@ function place(row: Row, groups: Group[], storeFailure: string | null): boolean 
   try {
     request = requestFor(served, entry.champion, instance);
   } catch (error) {
-    descend(row, { reason: 'refused_request', message: error instanceof Error ? error.message : String(error) });
+    descend(row, { reason: 'refused_request', message: messageOf(error) });
     return false;
   }
   const features = { request, asOf: instance.asOf };

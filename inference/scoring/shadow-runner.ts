@@ -1,3 +1,4 @@
+import { messageOf } from '../../domain/errors.ts';
 import { postProcess } from '../../domain/registry/post-processing.ts';
 import type { ServedVersion } from '../model/served-version.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
@@ -5,9 +6,11 @@ import type { Accounting, Answer, Instance, ShadowScore } from './answer.ts';
 import type { FeatureGroup, FeatureMatrix } from './feature-batch.ts';
 import { requestFor } from './request-for.ts';
 import type { VersionScorer } from './score-version.ts';
-import { TimeBudget, type TimeBudgetLimits } from './time-budget.ts';
+import { TimeBudget, type TimeBudgetLimits, UsualLength } from './time-budget.ts';
 
 export interface ShadowLimits extends TimeBudgetLimits {
+  /** A batch is scored in as many rows at a time as take this long. */
+  readonly aimedPieceMs: number;
   /** Rows waiting for an answer; with more of them shadow work is not even begun. */
   readonly maxQueuedRows: number;
   /** Rows that may wait for their shadow score; what comes beyond is dropped. */
@@ -16,10 +19,11 @@ export interface ShadowLimits extends TimeBudgetLimits {
   readonly maxWaitMs: number;
 }
 
-/** The shadow's share of a process: a twentieth of the time in pieces of a quarter of a millisecond, a five-hundredth in long ones. */
+/** The shadow's share of a process: a twentieth of the time in short pieces, a five-hundredth in long ones. */
 export const SHADOW_LIMITS: ShadowLimits = {
   share: 0.05,
-  pieceMs: 0.25,
+  pieceMs: 0.7,
+  aimedPieceMs: 0.25,
   maxFactor: 25,
   burstMs: 50,
   maxQueuedRows: 32,
@@ -74,6 +78,8 @@ export class ShadowRunner {
   readonly #budget: TimeBudget;
   readonly #waiting: Waiting[] = [];
   readonly #rowMs = new WeakMap<ServedVersion, number>();
+  readonly #usual = { features: new UsualLength(), accounting: new UsualLength() };
+  readonly #usualPiece = new WeakMap<ServedVersion, UsualLength>();
   #waitingRows = 0;
   #running = false;
 
@@ -162,7 +168,7 @@ export class ShadowRunner {
     const scores: ShadowScore[] = [];
     const scoreOf = (position: number, row: number, score: number, message: string | undefined): ShadowScore =>
       shadowScore(answers[position]!, shadow, rowOf(matrix, shadow, row), score, message);
-    this.#spend(start);
+    this.#spend(start, this.#usual.features);
 
     // positions of the instances that the shadow takes, row by row
     const taken = refusals.flatMap((refusal, position) => (refusal === null ? [position] : []));
@@ -183,7 +189,7 @@ export class ShadowRunner {
       for (let i = 0; i < count; i++)
         scores.push(scoreOf(taken[done + i]!, done + i, given[i]!, failures.get(i)?.message));
       done += count;
-      this.#spend(piece);
+      this.#spend(piece, this.#usualPieceOf(shadow));
     }
     if (done < rows) this.#drop(entry, rows - done);
     refusals.forEach((refusal, position) => {
@@ -191,7 +197,7 @@ export class ShadowRunner {
     });
     const accounting = this.#stamp();
     this.#deps.accounting.shadowScored(entry, scores);
-    this.#spend(accounting);
+    this.#spend(accounting, this.#usual.accounting);
   }
 
   #stamp(): Stamp {
@@ -204,13 +210,20 @@ export class ShadowRunner {
     return Math.min(nowMs() - since.nowMs, cpuMs() - since.cpuMs);
   }
 
-  #spend(since: Stamp): void {
-    this.#budget.spend(this.#deps.nowMs(), this.#tookMs(since));
+  #spend(since: Stamp, usual: UsualLength): void {
+    const tookMs = this.#tookMs(since);
+    this.#budget.spend(this.#deps.nowMs(), tookMs, usual.learn(tookMs));
+  }
+
+  #usualPieceOf(shadow: ServedVersion): UsualLength {
+    const known = this.#usualPiece.get(shadow) ?? new UsualLength();
+    this.#usualPiece.set(shadow, known);
+    return known;
   }
 
   #rowsPerPiece(shadow: ServedVersion): number {
     const rowMs = this.#rowMs.get(shadow);
-    return rowMs === undefined ? 1 : Math.max(1, Math.floor(this.#deps.limits.pieceMs / rowMs));
+    return rowMs === undefined ? 1 : Math.max(1, Math.floor(this.#deps.limits.aimedPieceMs / rowMs));
   }
 
   #learn(shadow: ServedVersion, ms: number, rows: number): void {
@@ -228,7 +241,7 @@ function jobOf(entry: RouteEntry, instances: readonly Instance[]): ShadowJob {
       group.rows.push({ request: requestFor(shadow, entry.champion, instance), asOf: instance.asOf });
       return null;
     } catch (error) {
-      return error instanceof Error ? error.message : String(error);
+      return messageOf(error);
     }
   });
   return { entry, instances, refusals, group };

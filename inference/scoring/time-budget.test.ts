@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { TimeBudget, type TimeBudgetLimits } from './time-budget.ts';
-
-const limits = { share: 0.05, pieceMs: 0.25, maxFactor: 25, burstMs: 50 };
+import { SHADOW_LIMITS as limits } from './shadow-runner.ts';
+import { TimeBudget, type TimeBudgetLimits, UsualLength } from './time-budget.ts';
 
 /** Takes pieces whenever it may, and says which part of the time that was. */
 function shareOf(pieceMs: number, forMs: number): number {
@@ -13,7 +12,7 @@ function shareOf(pieceMs: number, forMs: number): number {
     if (budget.hasSome(now)) {
       now += pieceMs;
       taken += pieceMs;
-      budget.spend(now, pieceMs);
+      budget.spend(now, pieceMs, pieceMs);
     } else {
       now += 1;
     }
@@ -23,7 +22,8 @@ function shareOf(pieceMs: number, forMs: number): number {
 
 test('short pieces take their share of the time, long ones ever less, down to a floor', () => {
   expect(shareOf(0.25, 100_000)).toBeCloseTo(0.05, 2);
-  expect(shareOf(0.5, 100_000)).toBeCloseTo(0.05 / 4, 3);
+  expect(shareOf(0.7, 100_000)).toBeCloseTo(0.05, 2);
+  expect(shareOf(1.4, 100_000)).toBeCloseTo(0.05 / 8, 3);
   expect(shareOf(2.5, 1_000_000)).toBeCloseTo(0.05 / 25, 4);
   expect(shareOf(25, 10_000_000)).toBeCloseTo(0.05 / 25, 4);
 });
@@ -31,9 +31,30 @@ test('short pieces take their share of the time, long ones ever less, down to a 
 test('no more is saved up than the burst, however long it was quiet', () => {
   const budget = new TimeBudget(limits, 0);
   expect(budget.hasSome(1e9)).toBe(true);
-  budget.spend(1e9, 0.25);
-  for (let piece = 1; piece < 200; piece++) budget.spend(1e9, 0.25);
+  budget.spend(1e9, 0.25, 0.25);
+  for (let piece = 1; piece < 200; piece++) budget.spend(1e9, 0.25, 0.25);
   expect(budget.hasSome(1e9)).toBe(false);
+});
+
+test('a piece that takes longer than its kind does as a rule costs what it takes, once', () => {
+  const budget = new TimeBudget({ ...limits, burstMs: 1 }, 0);
+  const usual = new UsualLength();
+  for (let piece = 0; piece < 50; piece++) usual.learn(0.1);
+  budget.spend(0, 24, usual.learn(24));
+  // 24 ms at a twentieth of the time, less the millisecond that was saved up
+  expect(budget.hasSome(450)).toBe(false);
+  expect(budget.hasSome(470)).toBe(true);
+});
+
+test('pieces that are long each time are found out within a dozen, and forgotten as soon', () => {
+  const usual = new UsualLength();
+  const learned = Array.from({ length: 15 }, () => usual.learn(5));
+  expect(learned[0]).toBeLessThan(0.1);
+  expect(learned[11]).toBeGreaterThan(2.5);
+  expect(learned[14]).toBeGreaterThan(4);
+  expect(learned.every((ms) => ms <= 5)).toBe(true);
+  const forgotten = Array.from({ length: 12 }, () => usual.learn(0.1));
+  expect(forgotten[11]).toBeLessThan(0.2);
 });
 
 test('over any time the share is kept, but for the burst and the last piece', () => {
@@ -59,7 +80,7 @@ test('over any time the share is kept, but for the burst and the last piece', ()
           now += pieceMs;
           taken += pieceMs;
           longest = Math.max(longest, pieceMs);
-          budget.spend(now, pieceMs);
+          budget.spend(now, pieceMs, pieceMs);
         }
         expect(taken).toBeLessThanOrEqual(limits.share * now + limits.burstMs + longest + 1e-6);
       },
@@ -67,7 +88,7 @@ test('over any time the share is kept, but for the burst and the last piece', ()
   );
 });
 
-test.each([0.25, 1, 10])(
+test.each([0.25, 0.7, 1, 1.5, 2, 10])(
   'a shadow that takes %f ms a row moves the 99th percentile of those it shares a thread with by less than a twentieth',
   (pieceMs) => expect(tailMovedBy(limits, pieceMs)).toBeLessThan(1.05),
 );
@@ -95,7 +116,7 @@ function tailMovedBy(of: TimeBudgetLimits, pieceMs: number): number {
     // it begins when the answer is out
     runsFrom = now + own;
     runsUntil = runsFrom + pieceMs;
-    budget.spend(now, pieceMs);
+    budget.spend(now, pieceMs, pieceMs);
   }
   return p99(shared) / p99(alone);
 }

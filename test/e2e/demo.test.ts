@@ -21,7 +21,7 @@ beforeAll(async () => {
       resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
     );
   });
-}, 290_000);
+}, 600_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** The summary's row of a training: its cells, without the numbers between. */

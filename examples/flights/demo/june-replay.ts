@@ -100,6 +100,11 @@ export class JuneReplay {
     return this.clockAt >= this.#options.endAt;
   }
 
+  /** Flights whose departure has not been asked about. */
+  get flightsLeft(): number {
+    return this.#options.replay.flights.departedAt.length - this.#departed;
+  }
+
   /** Runs until June is over or `stop` is called. */
   async run(): Promise<void> {
     try {

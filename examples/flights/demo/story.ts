@@ -16,6 +16,9 @@ const MORNING_MICROS = 12 * MICROS_PER_HOUR;
 const POLL_MS = 150;
 /** While nothing is being rolled out June goes by more slowly, so that there is enough of it for every rollout. */
 const QUIET_SHARE = 0.3;
+/** What each rollout may take of June before the rest goes by more slowly: it depends on the machine how long one is. */
+const ROLLOUT_SECONDS = 40;
+const ROLLOUTS = 3;
 const OPERATION_TIMEOUT_MS = 10 * 60_000;
 
 export interface StoryOptions {
@@ -322,9 +325,9 @@ export class Story {
     const path = `/v1/rollouts/${MODEL}/${version}`;
     let label = '';
     let harmed = false;
-    this.replay?.setRate(this.#options.ratePerSecond);
     const deadlineMs = Date.now() + OPERATION_TIMEOUT_MS;
     for (;;) {
+      this.#pace();
       const rollout = await this.client.get<RolloutAnswer>('viewer', path).catch((error: unknown) => {
         if (error instanceof ProblemAnswer && error.code === 'ROLLOUT_NOT_FOUND') return null;
         throw error;
@@ -369,6 +372,15 @@ export class Story {
       }
       await delay(POLL_MS);
     }
+  }
+
+  /** As many requests a second as leave enough of June for the rollouts to come, however long this one takes. */
+  #pace(): void {
+    const { replay } = this;
+    if (replay === undefined) return;
+    const rolloutsLeft = ROLLOUTS - this.versions.filter(({ outcome }) => outcome !== 'gated').length;
+    const affordable = replay.flightsLeft / (Math.max(1, rolloutsLeft) * ROLLOUT_SECONDS);
+    replay.setRate(Math.min(this.#options.ratePerSecond, affordable));
   }
 
   async #approve(path: string, { evidenceDigest, looks }: RolloutAnswer, version: number): Promise<void> {
