@@ -7,6 +7,7 @@ import { isTimeFault, readTime } from '../domain/features/time-text.ts';
 import type { Micros } from '../domain/time.ts';
 import { PROBLEM_TYPE } from '../platform/http-server.ts';
 import type { Logger } from '../platform/logger.ts';
+import { Problem } from '../platform/problem-schema.ts';
 
 /** Handlers see bodies, queries and paths by the types of their TypeBox schemas. */
 interface TypeBoxProvider extends FastifyTypeProvider {
@@ -64,18 +65,6 @@ export function Document(description: string): TSchema {
 export function Maybe<T extends TSchema>(schema: T) {
   return Type.Union([schema, Type.Null()]);
 }
-
-const Problem = Type.Object(
-  {
-    type: Type.String({ examples: ['urn:serin:error:MODEL_NOT_FOUND'] }),
-    title: Type.String(),
-    status: Type.Integer(),
-    detail: Type.String({ description: 'Names the field, its value and the rule, or what to do next.' }),
-    instance: Type.String({ description: 'The path of the request.' }),
-    code: Type.String({ description: 'Of docs/reference/errors.md.' }),
-  },
-  { description: 'RFC 9457; further members are the fields of the error.' },
-);
 
 const EVERYWHERE: readonly ErrorCode[] = ['INPUT_INVALID', 'UNAUTHENTICATED', 'FORBIDDEN', 'DATABASE_UNAVAILABLE'];
 

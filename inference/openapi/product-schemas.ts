@@ -1,5 +1,6 @@
 /** The messages of Serin's own routes of the inference tier, as JSON Schema (draft 2020-12). */
 import { Type } from 'typebox';
+import { Problem } from '../../platform/problem-schema.ts';
 import { FALLBACK_REASONS } from '../scoring/answer.ts';
 
 const Name = Type.String({ minLength: 1 });
@@ -105,18 +106,6 @@ const LoggedPredictions = Type.Object({
   predictionId: Name,
   answers: Type.Array(Type.Object({ model: Name, version: Type.Integer(), score: Type.Unknown() })),
 });
-
-export const Problem = Type.Object(
-  {
-    type: Type.String({ examples: ['urn:serin:error:MODEL_NOT_FOUND'] }),
-    title: Type.String(),
-    status: Type.Integer(),
-    detail: Type.String({ description: 'Names the field, its value and the rule, or what to do next.' }),
-    instance: Type.String({ description: 'The path of the request.' }),
-    code: Type.String({ description: 'Of docs/reference/errors.md.' }),
-  },
-  { description: 'RFC 9457; further members are the fields of the error.' },
-);
 
 const Health = Type.Object({ status: Type.String() });
 

@@ -5,8 +5,9 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { identityOnnx, linearOnnx } from '../../../inference/model/onnx-fixture.ts';
-import { PredictResponse, Problem } from '../../../inference/openapi/product-schemas.ts';
+import { PredictResponse } from '../../../inference/openapi/product-schemas.ts';
 import { InferResponse, ProtocolError } from '../../../inference/openapi/protocol-schemas.ts';
+import { Problem } from '../../../platform/problem-schema.ts';
 import { httpRequest } from './fuzz-corpus/http-request.ts';
 import { ALL_ELEMENT_TYPES, ALL_TYPES, GOOD, GOOD_SCORE, INFER } from './fuzz-corpus/infer-requests.ts';
 import { schemaCheck } from './json-schema.ts';
