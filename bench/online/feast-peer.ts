@@ -11,6 +11,7 @@ import { promisify } from 'node:util';
 import { Agent, request } from 'undici';
 import { freePort } from '../../platform/embedded/free-port.ts';
 import { obtainFeast } from '../features/feast.ts';
+import { endGroup } from '../serving/end-group.ts';
 
 const run = promisify(execFile);
 const INSTALL_TIMEOUT_MS = 600_000;
@@ -144,12 +145,4 @@ async function nextLine(lines: Interface, end: Promise<unknown>): Promise<unknow
 
 async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-}
-
-/** With the workers it has started. */
-async function endGroup(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  process.kill(-child.pid!, 'SIGTERM');
-  await exited;
 }

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { stumpsOnnx } from '../../inference/model/onnx-fixture.ts';
 import { buildLoad } from '../serving/contenders.ts';
+import { endGroup } from '../serving/end-group.ts';
 import { machineCpuSeconds, usageOfTree } from '../serving/process-usage.ts';
 
 const run = promisify(execFile);
@@ -94,7 +95,7 @@ async function main(): Promise<void> {
         const over = await measure([...open, '-header', `x-serin-deadline-ms: ${deadlineMs}`], rate, 'over');
         measurements.push(peak, over);
       } finally {
-        await stop(server);
+        await endGroup(server);
       }
     }
   } finally {
@@ -153,15 +154,6 @@ async function measured(
       (machineAfter - machineBefore - serverCpuSeconds - report.loadCpuSeconds) / report.seconds,
     ),
   };
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  process.kill(-child.pid!, 'SIGTERM');
-  const timer = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), 5_000);
-  await ended;
-  clearTimeout(timer);
 }
 
 function print(measurements: readonly Measurement[], deadlineMs: number, factor: number): void {

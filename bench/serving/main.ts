@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { messageOf } from '../../domain/errors.ts';
 import { type Contender, openWorkshop, type Workshop } from './contenders.ts';
+import { endGroup } from './end-group.ts';
 import type { LoadReport, Measure, Measurement } from './load-report.ts';
 import { fightDuels, printDuels } from './duels.ts';
 import { machineCpuSeconds, usageOfTree } from './process-usage.ts';
@@ -103,7 +104,7 @@ async function withServer(
       };
     });
   } finally {
-    await stop(child);
+    await endGroup(child);
   }
 }
 
@@ -173,15 +174,6 @@ async function highestRate(measure: Measure, seconds: number): Promise<number> {
 async function holds(measure: Measure, rate: number, seconds: number): Promise<boolean> {
   const { failed, p99Ms, perSecond } = await measure({ connections: 256, rate, seconds });
   return failed === 0 && p99Ms <= P99_BOUND_MS && perSecond >= rate * 0.95;
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  process.kill(-child.pid!, 'SIGTERM');
-  const timer = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), 5_000);
-  await ended;
-  clearTimeout(timer);
 }
 
 function print(
