@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Kysely } from 'kysely';
 import { canonicalJson } from '../domain/canonical-json.ts';
-import { featureNames, type ModelSpec, type ProjectSpec, versioned } from '../domain/project/spec.ts';
-import { type ModelVersionManifest, RULE_VERSION } from '../domain/registry/manifest.ts';
-import { postProcessingOf } from '../domain/registry/post-processing.ts';
+import type { ProjectSpec } from '../domain/project/spec.ts';
+import { RULE_VERSION } from '../domain/registry/manifest.ts';
+import { ruleManifest } from '../domain/registry/rule-manifest.ts';
 import { appendDecision } from './decisions.ts';
 import { planApply, refusePlan } from './project-plan.ts';
 import { putProject } from './projects.ts';
@@ -28,7 +28,7 @@ export async function applyProject(
     const { created } = await putProject(tx, { spec, digest, bundleSha256, by, at });
     for (const model of spec.models) {
       await putModel(tx, { name: model.name, project: spec.name, projectDigest: digest });
-      const manifest = ruleManifest(spec, digest, model, by);
+      const manifest = ruleManifest(spec, model, { projectDigest: digest, author: by });
       await registerRule(tx, { manifest, sha256: digestOf(manifest), at });
       await createRoute(tx, { model: model.name, champion: RULE_VERSION, at });
     }
@@ -54,27 +54,6 @@ export async function applyProject(
 
 export function projectDigest(spec: ProjectSpec): string {
   return digestOf(spec);
-}
-
-function ruleManifest(spec: ProjectSpec, digest: string, model: ModelSpec, author: string): ModelVersionManifest {
-  const set = spec.featureSets.find((each) => versioned(each) === model.rule.featureSet);
-  return {
-    model: model.name,
-    version: RULE_VERSION,
-    kind: 'rule',
-    project: spec.name,
-    projectDigest: digest,
-    featureSet: model.rule.featureSet,
-    featureNames: set === undefined ? [] : featureNames(set),
-    modelFile: null,
-    ...postProcessingOf(model),
-    training: null,
-    dataset: null,
-    runId: null,
-    evaluation: null,
-    gateReportSha256: null,
-    author,
-  };
 }
 
 function digestOf(value: unknown): string {

@@ -5,28 +5,20 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { applyProject } from '../../db/apply-project.ts';
 import { connectDatabase, type Database } from '../../db/database.ts';
 import { migrate } from '../../db/migrate.ts';
 import { getRouteReach } from '../../db/nodes.ts';
-import { putProject } from '../../db/projects.ts';
-import { putModel, registerRule, registerVersion } from '../../db/registry.ts';
-import { createRoute, getRoute, moveRoute, type RouteTarget } from '../../db/routes.ts';
+import { registerVersion } from '../../db/registry.ts';
+import { getRoute, moveRoute, type RouteTarget } from '../../db/routes.ts';
 import { compiledModule } from '../../domain/compiled-module.ts';
-import type { ModelVersionManifest } from '../../domain/registry/manifest.ts';
+import { ruleManifest } from '../../domain/registry/rule-manifest.ts';
 import { openOnlineStore, prepareStore } from '../../features/online/open-store.ts';
 import { openBlobStore } from '../../platform/file-blob-store.ts';
 import { fillSerin } from '../online/stored-data.ts';
-import {
-  CUSTOMERS,
-  featureNames,
-  MODEL,
-  scoredProject,
-  type ScoredOptions,
-  type TrainedVersion,
-} from './scored-project.ts';
+import { CUSTOMERS, MODEL, scoredProject, type ScoredOptions, type TrainedVersion } from './scored-project.ts';
 
 const READY_WITHIN_MS = 60_000;
-const DIGEST = 'bench-project';
 
 export interface TierOptions extends ScoredOptions {
   readonly databaseUrl: string;
@@ -124,36 +116,17 @@ export async function startRoutedTier(options: TierOptions): Promise<RoutedTier>
 async function declare({ db }: Database, folder: string, options: TierOptions): Promise<void> {
   await migrate(options.databaseUrl);
   const spec = scoredProject(options);
-  await putProject(db, { spec, digest: DIGEST, bundleSha256: null, by: 'bench', at: 1 });
-  await putModel(db, { name: MODEL, project: spec.name, projectDigest: DIGEST });
+  const { digest } = await applyProject(db, { spec, bundleSha256: null, by: 'bench', at: 1 });
+  const rule = ruleManifest(spec, spec.models[0]!, { projectDigest: digest, author: 'bench' });
   const blobs = openBlobStore(pathToFileURL(folder).href);
-  const manifest: ModelVersionManifest = {
-    model: MODEL,
-    version: 0,
-    kind: 'rule',
-    project: spec.name,
-    projectDigest: DIGEST,
-    featureSet: 'all@1',
-    featureNames: featureNames(),
-    modelFile: null,
-    threshold: 0.5,
-    training: null,
-    dataset: null,
-    runId: null,
-    evaluation: null,
-    gateReportSha256: null,
-    author: 'bench',
-  };
-  await registerRule(db, { manifest, sha256: 'rule', at: 1 });
   for (const { version, onnx } of options.versions) {
     const modelFile = await blobs.put(onnx);
     await registerVersion(db, {
-      manifest: { ...manifest, version, kind: 'onnx', modelFile, runId: `run-${version}` },
+      manifest: { ...rule, version, kind: 'onnx', modelFile, runId: `run-${version}` },
       sha256: `v${version}`,
       at: 1,
     });
   }
-  await createRoute(db, { model: MODEL, champion: 0, at: 1 });
 }
 
 async function fillStore(url: string, options: ScoredOptions): Promise<void> {

@@ -6,7 +6,7 @@ import { openRollout, putLook, putRolloutState } from '../../db/rollouts.ts';
 import { SerinError } from '../../domain/errors.ts';
 import { NO_SHADOW } from '../../domain/rollout/evidence.ts';
 import type { AwaitingApproval } from '../../domain/rollout/state.ts';
-import { type ApiFixture, type Caller, createApiFixture, NOW } from '../setup/api-fixture.ts';
+import { type ApiFixture, type Caller, createApiFixture, flightsManifest, NOW } from '../setup/api-fixture.ts';
 
 let api: ApiFixture;
 let engineer: Caller;
@@ -222,23 +222,7 @@ async function register(runId: string): Promise<void> {
   await registerVersion(api.database.db, {
     at: NOW,
     sha256: 'f'.repeat(64),
-    manifest: {
-      model: 'flight-delay',
-      version,
-      kind: 'onnx',
-      project: 'flights',
-      projectDigest: api.flights.digest,
-      featureSet: 'delay_features@1',
-      featureNames: ['hour'],
-      modelFile: { uri: 'sha256:0', sha256: '0', bytes: 1 },
-      threshold: 0.5,
-      training: 'logistic',
-      dataset: null,
-      runId,
-      evaluation: null,
-      gateReportSha256: null,
-      author: 'ada',
-    },
+    manifest: { ...flightsManifest(api), version, modelFile: { uri: 'sha256:0', sha256: '0', bytes: 1 }, runId },
   });
 }
 

@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Pool } from 'undici';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
-import { applyProject } from '../../db/apply-project.ts';
+import { applyProject, projectDigest } from '../../db/apply-project.ts';
 import { connectDatabase, type Database } from '../../db/database.ts';
 import { listAnsweringVersions } from '../../db/predictions.ts';
-import { getModel, registerVersion } from '../../db/registry.ts';
+import { registerVersion } from '../../db/registry.ts';
 import { getRoute, moveRoute } from '../../db/routes.ts';
 import {
   column,
@@ -22,6 +22,7 @@ import {
   spine,
   training,
 } from '../../domain/project/authoring.ts';
+import { ruleManifest } from '../../domain/registry/rule-manifest.ts';
 import { linearOnnx } from '../../inference/model/onnx-fixture.ts';
 import { type Features, openFeatures } from '../../inference/process/open-features.ts';
 import { startRoutedNode } from '../../inference/process/routed-node.ts';
@@ -132,29 +133,15 @@ afterEach(async () => {
 });
 
 async function register(name: string, version: number, bias: number): Promise<void> {
-  const { projectDigest } = await getModel(database.db, name);
-  const featureNames = name === 'precise' ? ['km_now', 'tip_now'] : ['km_now'];
+  const declared = spec.models.find((each) => each.name === name)!;
+  const rule = ruleManifest(spec, declared, { projectDigest: projectDigest(spec), author: 'ada' });
+  const trainedOn = name === 'precise' ? { featureSet: 'both@1', featureNames: ['km_now', 'tip_now'] } : rule;
   const modelFile = await openBlobStore(pathToFileURL(folder).href).put(
-    linearOnnx({ weights: featureNames.map((_, i) => (i === 0 ? 1 : 0)), bias }),
+    linearOnnx({ weights: trainedOn.featureNames.map((_, i) => (i === 0 ? 1 : 0)), bias }),
   );
-  const manifest = {
-    model: name,
-    version,
-    kind: 'onnx',
-    project: 'taxis',
-    projectDigest,
-    featureSet: name === 'precise' ? 'both@1' : 'distance@1',
-    featureNames,
-    modelFile,
-    threshold: 0.5,
-    training: null,
-    dataset: null,
-    runId: `${name}-${version}`,
-    evaluation: null,
-    gateReportSha256: null,
-    author: 'ada',
-  } as const;
-  await registerVersion(database.db, { at: NOW, manifest, sha256: `${name}-${version}` });
+  const sha256 = `${name}-${version}`;
+  const manifest = { ...rule, ...trainedOn, version, kind: 'onnx', modelFile, runId: sha256 } as const;
+  await registerVersion(database.db, { at: NOW, manifest, sha256 });
 }
 
 async function route(name: string, champion: number, lastKnownGood: number): Promise<void> {

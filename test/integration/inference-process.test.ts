@@ -6,11 +6,9 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Pool } from 'undici';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { applyProject } from '../../db/apply-project.ts';
 import { connectDatabase, type Database } from '../../db/database.ts';
 import { getRouteReach } from '../../db/nodes.ts';
-import { putProject } from '../../db/projects.ts';
-import { putModel, registerRule } from '../../db/registry.ts';
-import { createRoute } from '../../db/routes.ts';
 import { compiledModule } from '../../domain/compiled-module.ts';
 import { PROJECT_FORMAT, type ProjectSpec } from '../../domain/project/spec.ts';
 import { createTestDatabase } from '../setup/test-database.ts';
@@ -68,27 +66,7 @@ async function declareRule({ db }: Database): Promise<void> {
     labels: [],
     models: [model],
   };
-  await putProject(db, { spec: spec as unknown as ProjectSpec, digest: 'd', bundleSha256: null, by: 'test', at: 1 });
-  await putModel(db, { name: 'echo', project: 'p', projectDigest: 'd' });
-  const manifest = {
-    model: 'echo',
-    version: 0,
-    kind: 'rule',
-    project: 'p',
-    projectDigest: 'd',
-    featureSet: 'features@1',
-    featureNames: ['echo'],
-    modelFile: null,
-    threshold: 0.5,
-    training: null,
-    dataset: null,
-    runId: null,
-    evaluation: null,
-    gateReportSha256: null,
-    author: 'test',
-  } as const;
-  await registerRule(db, { manifest, sha256: 'rule', at: 1 });
-  await createRoute(db, { model: 'echo', champion: 0, at: 1 });
+  await applyProject(db, { spec: spec as unknown as ProjectSpec, bundleSha256: null, by: 'test', at: 1 });
 }
 
 async function startTier(databaseUrl: string) {

@@ -4,15 +4,14 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { openSeverableLink } from '../../bench/routed/severable-link.ts';
+import { applyProject, projectDigest } from '../../db/apply-project.ts';
 import { connectDatabase, type Database } from '../../db/database.ts';
 import { getRouteReach } from '../../db/nodes.ts';
-import { putProject } from '../../db/projects.ts';
-import { putModel, registerRule, registerVersion } from '../../db/registry.ts';
-import { createRoute, getRoute, moveRoute, type RouteTarget } from '../../db/routes.ts';
-import type { BlobRef } from '../../domain/blob.ts';
+import { registerVersion } from '../../db/registry.ts';
+import { getRoute, moveRoute, type RouteTarget } from '../../db/routes.ts';
 import { PROJECT_FORMAT, type ProjectSpec } from '../../domain/project/spec.ts';
 import type { GoldenRows } from '../../domain/registry/golden-rows.ts';
-import type { ModelVersionManifest } from '../../domain/registry/manifest.ts';
+import { ruleManifest } from '../../domain/registry/rule-manifest.ts';
 import { linearOnnx } from '../../inference/model/onnx-fixture.ts';
 import type { VersionSource } from '../../inference/model/version-loader.ts';
 import { startRoutedNode } from '../../inference/process/routed-node.ts';
@@ -23,7 +22,40 @@ import { createLogger } from '../../platform/logger.ts';
 import { createTestDatabase } from '../setup/test-database.ts';
 
 const logger = createLogger({ service: 'inference', node: 'test', level: 'silent' });
-const DIGEST = 'project-digest';
+const SPEC = {
+  format: PROJECT_FORMAT,
+  name: 'flights',
+  description: '',
+  sources: [],
+  entities: [],
+  views: [],
+  spines: [],
+  labels: [],
+  featureSets: [
+    {
+      name: 'features',
+      version: 1,
+      description: '',
+      request: [],
+      views: [],
+      features: anInput.columns.map((name) => ({
+        kind: 'derived',
+        name,
+        expression: { op: 'literal', value: 0, type: 'f64' },
+        description: '',
+      })),
+    },
+  ],
+  models: [
+    {
+      name: 'delay',
+      threshold: 0.5,
+      latencyBudgetMsP99: 1_000,
+      rule: { featureSet: 'features@1', expression: { op: 'literal', value: 0.125, type: 'f64' } },
+      logSampleRate: 0,
+    },
+  ],
+} as unknown as ProjectSpec;
 
 let folder: string;
 let database: Database;
@@ -35,55 +67,13 @@ beforeEach(async () => {
   databaseUrl = await createTestDatabase();
   database = connectDatabase(databaseUrl, { name: 'test', max: 4 });
   nodes = [];
-  await declareProject();
+  await applyProject(database.db, { spec: SPEC, bundleSha256: null, by: 'test', at: 1 });
 });
 afterEach(async () => {
   await Promise.all(nodes.map((node) => node.close()));
   await database.close();
   await rm(folder, { recursive: true });
 });
-
-async function declareProject(): Promise<void> {
-  const rule = { featureSet: 'features@1', expression: { op: 'literal', value: 0.125, type: 'f64' } } as const;
-  const model = { name: 'delay', threshold: 0.5, latencyBudgetMsP99: 1_000, rule, logSampleRate: 0 };
-  const zero = { op: 'literal', value: 0, type: 'f64' } as const;
-  const features = anInput.columns.map(
-    (name) => ({ kind: 'derived', name, expression: zero, description: '' }) as const,
-  );
-  const set = { name: 'features', version: 1, request: [], views: [], features, description: '' };
-  const nothing = { sources: [], entities: [], views: [], spines: [], labels: [] };
-  const spec = {
-    format: PROJECT_FORMAT,
-    name: 'flights',
-    ...nothing,
-    featureSets: [set],
-    models: [model],
-  } as unknown as ProjectSpec;
-  await putProject(database.db, { spec, digest: DIGEST, bundleSha256: null, by: 'test', at: 1 });
-  await putModel(database.db, { name: 'delay', project: 'flights', projectDigest: DIGEST });
-  await registerRule(database.db, { manifest: aManifest(0, null), sha256: 'rule', at: 1 });
-  await createRoute(database.db, { model: 'delay', champion: 0, at: 1 });
-}
-
-function aManifest(version: number, modelFile: BlobRef | null): ModelVersionManifest {
-  return {
-    model: 'delay',
-    version,
-    kind: version === 0 ? 'rule' : 'onnx',
-    project: 'flights',
-    projectDigest: DIGEST,
-    featureSet: 'features@1',
-    featureNames: anInput.columns,
-    modelFile,
-    threshold: 0.5,
-    training: null,
-    dataset: null,
-    runId: version === 0 ? null : `run-${version}`,
-    evaluation: null,
-    gateReportSha256: null,
-    author: 'test',
-  };
-}
 
 /** Version `v` answers x + v for a row with `y` and `stored` 0. */
 async function registerLinear(
@@ -92,9 +82,10 @@ async function registerLinear(
   goldens?: GoldenRows,
 ): Promise<void> {
   const modelFile = await blobs().put(bytes);
+  const rule = ruleManifest(SPEC, SPEC.models[0]!, { projectDigest: projectDigest(SPEC), author: 'test' });
   await registerVersion(database.db, {
     at: 1,
-    manifest: { ...aManifest(version, modelFile), runId: `run-${version}`, ...(goldens && { goldens }) },
+    manifest: { ...rule, version, kind: 'onnx', modelFile, runId: `run-${version}`, ...(goldens && { goldens }) },
     sha256: `v${version}`,
   });
 }

@@ -6,13 +6,13 @@ import { pathToFileURL } from 'node:url';
 import { sql } from 'kysely';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { rolesOfModels } from '../../activities/forget-scan.ts';
+import { applyProject } from '../../db/apply-project.ts';
 import { connectDatabase, type Database } from '../../db/database.ts';
 import { countPredictions, removePredictions } from '../../db/forget-rows.ts';
 import { listPredictions } from '../../db/predictions.ts';
-import { putProject } from '../../db/projects.ts';
 import { readRedactionKeys, redactionToken } from '../../db/redaction.ts';
-import { putModel, registerRule, registerVersion } from '../../db/registry.ts';
-import { createRoute, getRoute, moveRoute } from '../../db/routes.ts';
+import { registerVersion } from '../../db/registry.ts';
+import { getRoute, moveRoute } from '../../db/routes.ts';
 import { keyHoldersOf } from '../../domain/features/forgotten-keys.ts';
 import {
   column,
@@ -30,7 +30,7 @@ import {
   window,
 } from '../../domain/project/authoring.ts';
 import { checkProjectSpec } from '../../domain/project/check.ts';
-import type { ModelVersionManifest } from '../../domain/registry/manifest.ts';
+import { ruleManifest } from '../../domain/registry/rule-manifest.ts';
 import { linearOnnx } from '../../inference/model/onnx-fixture.ts';
 import { openFeatures, type Features } from '../../inference/process/open-features.ts';
 import { startRoutedNode } from '../../inference/process/routed-node.ts';
@@ -132,16 +132,20 @@ beforeEach(async () => {
   database = connectDatabase(databaseUrl, { name: 'test', max: 4 });
   const { db } = database;
   const blobUrl = pathToFileURL(join(folder, 'blobs')).href;
-  await putProject(db, { spec: SPEC, digest: 'clinic', bundleSha256: null, by: 'test', at: 1 });
-  await putModel(db, { name: 'stay-long', project: 'clinic', projectDigest: 'clinic' });
-  await registerRule(db, { manifest: aManifest(0, 'stay@1'), sha256: 'rule', at: 1 });
+  const { digest } = await applyProject(db, { spec: SPEC, bundleSha256: null, by: 'test', at: 1 });
   const modelFile = await openBlobStore(blobUrl).put(linearOnnx({ weights: [0, 0, 0], bias: 0.75 }));
   await registerVersion(db, {
     at: 1,
-    manifest: { ...aManifest(1, 'stay@2'), kind: 'onnx', modelFile, runId: 'run-1' },
+    manifest: {
+      ...ruleManifest(SPEC, SPEC.models[0]!, { projectDigest: digest, author: 'test' }),
+      version: 1,
+      kind: 'onnx',
+      featureSet: 'stay@2',
+      modelFile,
+      runId: 'run-1',
+    },
     sha256: 'v1',
   });
-  await createRoute(db, { model: 'stay-long', champion: 0, at: 1 });
   // every unit goes to the canary, which asks for one field more than the champion
   const route = await getRoute(db, 'stay-long');
   await moveRoute(db, {
@@ -165,26 +169,6 @@ afterEach(async () => {
   await database.close();
   await rm(folder, { recursive: true });
 });
-
-function aManifest(version: number, set: string): ModelVersionManifest {
-  return {
-    model: 'stay-long',
-    version,
-    kind: 'rule',
-    project: 'clinic',
-    projectDigest: 'clinic',
-    featureSet: set,
-    featureNames: ['own__visits__7d', 'money', 'where'],
-    modelFile: null,
-    threshold: 0.5,
-    training: null,
-    dataset: null,
-    runId: null,
-    evaluation: null,
-    gateReportSha256: null,
-    author: 'test',
-  };
-}
 
 const ask = (payload: object | string, headers: Record<string, string> = {}) =>
   node.app.inject({

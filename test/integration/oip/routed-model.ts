@@ -2,10 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { applyProject } from '../../../db/apply-project.ts';
 import { connectDatabase } from '../../../db/database.ts';
-import { putProject } from '../../../db/projects.ts';
-import { putModel, registerRule } from '../../../db/registry.ts';
-import { createRoute } from '../../../db/routes.ts';
 import type { Expression } from '../../../domain/project/expression.ts';
 import { PROJECT_FORMAT, type ProjectSpec, type ServingSpec } from '../../../domain/project/spec.ts';
 import { compileFeatureReader } from '../../../features/reader/feature-reader.ts';
@@ -15,7 +13,6 @@ import type { Config } from '../../../platform/config.ts';
 import { createLogger } from '../../../platform/logger.ts';
 import { createTestDatabase } from '../../setup/test-database.ts';
 
-const DIGEST = 'project-digest';
 const FEATURE_SET = 'trip@1';
 export const MODEL = 'delay';
 export const PREDICT = `/v1/models/${MODEL}/predict`;
@@ -90,30 +87,7 @@ export async function startRoutedModel({ serving, config = {} }: RoutedModelOpti
   const { db } = database;
   const features = compileFeatureReader(SPEC, FEATURE_SET);
   const spec = { ...SPEC, models: SPEC.models.map((model) => ({ ...model, ...(serving && { serving }) })) };
-  await putProject(db, { spec, digest: DIGEST, bundleSha256: null, by: 'test', at: 1 });
-  await putModel(db, { name: MODEL, project: SPEC.name, projectDigest: DIGEST });
-  await registerRule(db, {
-    at: 1,
-    sha256: 'rule',
-    manifest: {
-      model: MODEL,
-      version: 0,
-      kind: 'rule',
-      project: SPEC.name,
-      projectDigest: DIGEST,
-      featureSet: FEATURE_SET,
-      featureNames: features.columns,
-      modelFile: null,
-      threshold: 0.5,
-      training: null,
-      dataset: null,
-      runId: null,
-      evaluation: null,
-      gateReportSha256: null,
-      author: 'test',
-    },
-  });
-  await createRoute(db, { model: MODEL, champion: 0, at: 1 });
+  await applyProject(db, { spec, bundleSha256: null, by: 'test', at: 1 });
   const folder = await mkdtemp(join(tmpdir(), 'serin-routed-'));
   const node = await startRoutedNode({
     config: {
