@@ -23,8 +23,17 @@ const someRows = fc.array(
   { minLength: 1, maxLength: 60 },
 );
 
-function histogramOf(rows: readonly Row[], order = Uint32Array.from(rows, (_, row) => row)) {
+/** What histograms add up: sums of these are exact, so that a leaf is within its limits or not however it was added up. */
+function rounded(rows: readonly Row[]): Row[] {
   const rounding = gradientRounding(rows.length);
+  return rows.map(({ bins, gradient, hessian }) => ({
+    bins,
+    gradient: gradient + rounding - rounding,
+    hessian: hessian + rounding - rounding,
+  }));
+}
+
+function histogramOf(rows: readonly Row[], order = Uint32Array.from(rows, (_, row) => row)) {
   const binned: BinnedRows = {
     rows: rows.length,
     wordsPerRow: 4,
@@ -32,9 +41,7 @@ function histogramOf(rows: readonly Row[], order = Uint32Array.from(rows, (_, ro
       at % 4 === 0 ? rows[at / 4]!.bins.reduce((word, bin, column) => word | (bin << (8 * column)), 0) : 0,
     ),
   };
-  const derivatives = Float64Array.from(
-    rows.flatMap(({ gradient, hessian }) => [gradient + rounding - rounding, hessian + rounding - rounding]),
-  );
+  const derivatives = Float64Array.from(rounded(rows).flatMap(({ gradient, hessian }) => [gradient, hessian]));
   const histogram = emptyHistogram(COLUMNS);
   addRows(histogram, binned, 1, derivatives, order, 0, order.length);
   return { histogram, binned, derivatives };
@@ -77,7 +84,7 @@ test('the best split gains as much as the best of all tried row by row', () => {
         hessian += derivatives[2 * row + 1]!;
       }
       const split = findBestSplit(histogram, { gradient, hessian, rows: rows.length }, BIN_COUNTS, limits);
-      expect(split?.gain ?? 0).toBeCloseTo(naiveBestGain(rows, limits), 9);
+      expect(split?.gain ?? 0).toBeCloseTo(naiveBestGain(rounded(rows), limits), 9);
       if (split) {
         const goesLeft = ({ bins }: Row) =>
           bins[split.column] === 0 ? split.missingLeft : bins[split.column]! <= split.bin;
@@ -86,6 +93,17 @@ test('the best split gains as much as the best of all tried row by row', () => {
       }
     }),
   );
+});
+
+test('a leaf is held against its limits after rounding: four quarters less a few bits are two halves', () => {
+  const rows: Row[] = [1, 1, 2, 2].map((bin) => ({
+    bins: [bin, bin, bin],
+    gradient: bin === 1 ? -0.5 : 0.5,
+    hessian: 0.25 - 2 ** -51,
+  }));
+  const limits = spec({ minRowsPerLeaf: 1, minHessianPerLeaf: 0.5 });
+  const split = findBestSplit(histogramOf(rows).histogram, { gradient: 0, hessian: 1, rows: 4 }, BIN_COUNTS, limits);
+  expect(split).toMatchObject({ column: 0, bin: 1, left: { hessian: 0.5 }, right: { hessian: 0.5 } });
 });
 
 test('equal gains go to the first column and the lowest bin', () => {
