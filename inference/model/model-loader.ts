@@ -26,6 +26,12 @@ export interface ModelLoaderOptions {
   readonly idleMs?: number;
 }
 
+interface Opened {
+  readonly inspection: Inspection;
+  /** Not null: it keeps the model and loads no other one. */
+  readonly thread: ThreadHandle | null;
+}
+
 /** Reading, proving and timing a file of 8 GB from a slow disk. */
 const LOAD_WITHIN_MS = 900_000;
 const RUN_WITHIN_MS = 30_000;
@@ -79,8 +85,20 @@ export class ModelLoader {
   }
 
   async #load(source: ModelSource): Promise<LoadedModel> {
-    const { inspection, thread } = await this.#open(source);
-    const { report, trees, mapped, identity } = inspection;
+    const opened = await this.#open(source);
+    const loaded = await this.#sessionOf(source, opened);
+    try {
+      // its graph, its golden rows and its session were read one after the other: of the same file only if it still is that file
+      await refuseChanged(source, opened.inspection);
+      return loaded;
+    } catch (error) {
+      await loaded.release();
+      throw error;
+    }
+  }
+
+  async #sessionOf(source: ModelSource, { inspection, thread }: Opened): Promise<LoadedModel> {
+    const { report, trees, mapped } = inspection;
     if (thread) {
       const reopen = async (): Promise<ThreadHandle> => {
         const again = await this.#inTurn(() => this.#open(source));
@@ -95,13 +113,12 @@ export class ModelLoader {
       return Object.assign(session, { report });
     }
     if (trees) return { ...(await createTreeSession(report, trees)), report };
-    if ((await statFile(source.path, source.name)).identity !== identity)
-      throw new SerinError('MODEL_FILE_INVALID', `${source.name}: its file changed while it was loaded`);
+    // what it has become meanwhile may take long, and would hold up the event loop
+    await refuseChanged(source, inspection);
     return { ...(await createInlineSession(report, source.path, source.name, { mapped })), report };
   }
 
-  /** @returns the thread when it keeps the model; it loads no other one then */
-  async #open(source: ModelSource): Promise<{ inspection: Inspection; thread: ThreadHandle | null }> {
+  async #open(source: ModelSource): Promise<Opened> {
     const givingWay = this.#givesWay();
     const { inspection, thread } = await this.#withThread(async (loading) => {
       const opened = await loading.ask('open', { source, givingWay }, LOAD_WITHIN_MS);
@@ -157,4 +174,9 @@ export class ModelLoader {
     this.#turn = result.catch(() => undefined);
     return result;
   }
+}
+
+async function refuseChanged({ path, name }: ModelSource, { identity }: Inspection): Promise<void> {
+  if ((await statFile(path, name)).identity !== identity)
+    throw new SerinError('MODEL_FILE_INVALID', `${name}: its file changed while it was loaded`);
 }
