@@ -98,14 +98,9 @@ export function createHttpServer({
   if (connections !== undefined) app.server.maxConnections = connections.maxConnections;
   app.setValidatorCompiler(({ schema, httpPart }) => validatorOf(schema as TSchema, httpPart ?? 'body'));
   app.setErrorHandler((error, request, reply) => {
-    const problem = problemOf(error, request);
-    if (problem.code === 'INTERNAL') {
-      const traceId = takeTrace(request.headers)?.traceId;
-      request.log.error({ err: error, ...(traceId !== undefined && { traceId }) }, 'request failed');
-    }
-    if (isErrorCode(problem.code) && ERRORS[problem.code].retryable)
-      sayWhenToRetry(reply, error instanceof SerinError ? error.retryAfterMs : 1_000);
-    return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+    const { status, retryAfterMs, body } = answerError(error, request, app.log);
+    if (retryAfterMs !== null) sayWhenToRetry(reply, retryAfterMs);
+    return reply.code(status).type(PROBLEM_TYPE).send(body);
   });
   const methods = learnMethods(app);
   app.setNotFoundHandler((request, reply) => {
@@ -138,8 +133,31 @@ export function sayWhenToRetry(reply: FastifyReply, ms: number): void {
   void reply.header('retry-after', retryAfterSeconds(ms)).header('retry-after-ms', Math.ceil(ms));
 }
 
-/** What a client is told about an error; what Serin did not throw on purpose stays in the log. */
-export function problemOf(error: unknown, request: FastifyRequest): Problem {
+/** What is known of a request that went wrong; of one that the framework has seen, its parts too. */
+export type Asked = Pick<FastifyRequest, 'id' | 'url' | 'headers'> & Partial<FastifyRequest>;
+
+export interface ErrorAnswer {
+  readonly status: number;
+  /** After which to try again, for what passes; null: the client need not come back with the same. */
+  readonly retryAfterMs: number | null;
+  /** Of type problem+json. */
+  readonly body: string;
+}
+
+/** What a client is told about an error; what Serin did not throw on purpose goes to the log. */
+export function answerError(error: unknown, request: Asked, log: Pick<FastifyBaseLogger, 'error'>): ErrorAnswer {
+  const problem = problemOf(error, request);
+  const { code, status } = problem;
+  if (code === 'INTERNAL') {
+    const traceId = takeTrace(request.headers)?.traceId;
+    log.error({ err: error, requestId: request.id, ...(traceId !== undefined && { traceId }) }, 'request failed');
+  }
+  const isRetryable = isErrorCode(code) && ERRORS[code].retryable;
+  const retryAfterMs = error instanceof SerinError ? error.retryAfterMs : 1_000;
+  return { status, retryAfterMs: isRetryable ? retryAfterMs : null, body: JSON.stringify(problem) };
+}
+
+function problemOf(error: unknown, request: Asked): Problem {
   const instance = pathOf(request);
   if (error instanceof SerinError) {
     return { ...error.fields, ...named(error.code, error.title, error.status), detail: error.message, instance };
@@ -175,11 +193,7 @@ interface Violation {
   readonly rule: string;
 }
 
-function violationOf(
-  error: FastifySchemaValidationError,
-  context: string | undefined,
-  request: FastifyRequest,
-): Violation {
+function violationOf(error: FastifySchemaValidationError, context: string | undefined, request: Asked): Violation {
   const part = context ?? 'body';
   const missing = error.keyword === 'required' ? missingOf(error.params) : undefined;
   const path = error.instancePath + (missing === undefined ? '' : `/${missing}`);
@@ -207,7 +221,7 @@ function sentence(violations: readonly Violation[]): string {
   return `${first.field} is ${value}: ${first.rule}${more}`;
 }
 
-function partOf(request: FastifyRequest, part: string): unknown {
+function partOf(request: Asked, part: string): unknown {
   switch (part) {
     case 'querystring':
       return request.query;
@@ -229,7 +243,7 @@ function valueAt(root: unknown, pointer: string): unknown {
   return value;
 }
 
-function pathOf(request: FastifyRequest): string {
+function pathOf(request: Asked): string {
   return request.url.split('?', 1)[0] ?? request.url;
 }
 

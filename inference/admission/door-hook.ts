@@ -1,10 +1,9 @@
 /** Admission as a hook of the HTTP routes that compute something: it runs before the body of a request is read. */
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
-import { ERRORS } from '../../domain/errors.ts';
 import { PROBLEM_TYPE, sayWhenToRetry } from '../../platform/http-server.ts';
 import type { Door, Ticket } from './admission.ts';
 import { NORMAL } from './priority.ts';
-import { codeOfRefusal, protocolRefusal, type Refusal, statusOfRefusal } from './refusal.ts';
+import { problemRefusal, protocolRefusal, type Refusal, statusOfRefusal } from './refusal.ts';
 
 declare module 'fastify' {
   interface FastifyRequest extends Ticket {}
@@ -49,18 +48,5 @@ export const writeProtocolRefusal: RefusalWriter = (refusal, _request, reply) =>
 /** As problem+json, like every other error of the product routes. */
 export const writeProblemRefusal: RefusalWriter = (refusal, request, reply) => {
   void reply.type(PROBLEM_TYPE);
-  const code = codeOfRefusal(refusal);
-  const { title, status } = ERRORS[code];
-  const { reason, detail, retryAfterMs } = refusal;
-  const instance = request.url.split('?', 1)[0];
-  return JSON.stringify({
-    reason,
-    retryAfterMs,
-    type: `urn:serin:error:${code}`,
-    title,
-    status,
-    code,
-    detail,
-    instance,
-  });
+  return problemRefusal(refusal, request.url);
 };

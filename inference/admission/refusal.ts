@@ -16,7 +16,7 @@ export interface Refusal {
   readonly retryAfterMs: number;
 }
 
-export function codeOfRefusal({ reason }: Refusal): ErrorCode {
+function codeOfRefusal({ reason }: Refusal): ErrorCode {
   return reason === 'client' ? 'RATE_LIMITED' : 'OVERLOADED';
 }
 
@@ -27,6 +27,24 @@ export function statusOfRefusal(refusal: Refusal): number {
 /** The body of a refusal in the form of the Open Inference Protocol. */
 export function protocolRefusal({ detail }: Refusal): string {
   return `{"error":${JSON.stringify(detail)}}`;
+}
+
+/** As problem+json, like every other error of the product routes. @param url of the request */
+export function problemRefusal(refusal: Refusal, url: string): string {
+  const code = codeOfRefusal(refusal);
+  const { title, status } = ERRORS[code];
+  const { reason, detail, retryAfterMs } = refusal;
+  const instance = url.split('?', 1)[0];
+  return JSON.stringify({
+    reason,
+    retryAfterMs,
+    type: `urn:serin:error:${code}`,
+    title,
+    status,
+    code,
+    detail,
+    instance,
+  });
 }
 
 export function errorOfRefusal(refusal: Refusal): SerinError {

@@ -14,7 +14,7 @@ export interface InferenceAppOptions {
   readonly connections?: ConnectionLimits;
 }
 
-const BODY_LIMIT_BYTES = 8 << 20;
+export const BODY_LIMIT_BYTES = 8 << 20;
 /** A client that sends a byte now and then holds a connection for seconds, not for ever. */
 const CONNECTIONS: ConnectionLimits = {
   headersTimeoutMs: 10_000,

@@ -3,6 +3,7 @@
  * and the model repository. Errors are `{"error": …}` with the status codes that Triton gives.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
+import { installDirectRoute } from '../http/direct-routes.ts';
 import { learnMethods } from '../../platform/allowed-methods.ts';
 import { sayWhenToRetry } from '../../platform/http-server.ts';
 import type { Door } from '../admission/admission.ts';
@@ -19,7 +20,7 @@ import {
   statisticsOf,
 } from './describe.ts';
 import { echoTrace } from '../../platform/echo-trace.ts';
-import { installDirectInfer } from './direct-infer.ts';
+import { directInfer } from './direct-infer.ts';
 import { BINARY_TYPE, callInfer, errorAnswer, HEADER_LENGTH, JSON_TYPE } from './infer-call.ts';
 import { configType, isObject, parseJson } from './infer-request.ts';
 import type { ModelRepository, TensorModel } from './model.ts';
@@ -44,7 +45,7 @@ interface ModelRoute {
 }
 
 export async function registerOipRoutes(app: FastifyInstance, deps: OipDeps): Promise<void> {
-  installDirectInfer(app, deps);
+  installDirectRoute(app, directInfer(deps, app.log));
   await app.register((oip, _options, done) => {
     oip.removeAllContentTypeParsers();
     // whatever its content type says, or does not say: the real clients send none

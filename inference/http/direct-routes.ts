@@ -1,0 +1,110 @@
+/**
+ * Requests that compute something are answered from node:http before the framework sees them, because routing, hooks, content
+ * type and reply of a framework cost more CPU than the model (docs/decisions/0021). Only the plain case is: everything else goes
+ * on to the framework, whose routes answer the same by the same functions.
+ */
+import { randomUUID } from 'node:crypto';
+import type { IncomingHttpHeaders, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import { retryAfterSeconds } from '../../platform/http-server.ts';
+import { takeTrace, type TraceContext, traceparentOf } from '../../platform/trace-context.ts';
+import type { Ticket } from '../admission/admission.ts';
+import { NORMAL } from '../admission/priority.ts';
+
+/** A `POST` whose body is there, of a known length, and not compressed. */
+export interface DirectRoute {
+  /** The whole address: names that need no decoding, and no query. */
+  readonly path: RegExp;
+  readonly bodyLimitBytes: number;
+  /** Called when the head has come. Either reads the body (`readBody`) or answers without it. */
+  readonly answer: (request: IncomingMessage, response: ServerResponse, path: RegExpExecArray) => void;
+}
+
+/** Puts a route between the server's requests and the framework. Must be called before the server listens. */
+export function installDirectRoute(app: FastifyInstance, { path, bodyLimitBytes, answer }: DirectRoute): void {
+  // the framework, and routes that were put before it already
+  const others = app.server.listeners('request') as RequestListener[];
+  let closing = false;
+  // what comes while the server closes is the framework's to refuse
+  app.addHook('preClose', (done) => {
+    closing = true;
+    done();
+  });
+  app.server.removeAllListeners('request');
+  app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    if (request.method === 'POST' && !closing) {
+      const matched = path.exec(request.url!);
+      if (matched !== null && isPlain(request.headers, bodyLimitBytes)) {
+        answer(request, response, matched);
+        return;
+      }
+    }
+    for (const listener of others) listener.call(app.server, request, response);
+  });
+}
+
+/** Of the content types that clients send; what is none at all the framework refuses. */
+const PLAIN_TYPE = /^application\/(?:json|octet-stream)\b/;
+
+function isPlain(headers: IncomingHttpHeaders, bodyLimitBytes: number): boolean {
+  const length = Number(headers['content-length']);
+  const type = headers['content-type'];
+  return (
+    length > 0 &&
+    length <= bodyLimitBytes &&
+    headers['content-encoding'] === undefined &&
+    (type === undefined || PLAIN_TYPE.test(type))
+  );
+}
+
+/** For the door to fill in. */
+export function newTicket(): Ticket {
+  return { arrivedMs: 0, deadlineMs: Infinity, priority: NORMAL };
+}
+
+export function readBody(request: IncomingMessage, done: (body: Buffer) => void): void {
+  // most bodies come in one piece with their head
+  let body: Buffer | null = null;
+  let pieces: Buffer[] | null = null;
+  request.on('data', (piece: Buffer) => {
+    if (body === null) body = piece;
+    else (pieces ??= [body]).push(piece);
+  });
+  request.on('end', () => done(pieces === null ? body! : Buffer.concat(pieces)));
+}
+
+export function requestIdOf({ headers }: IncomingMessage): string {
+  return (headers['x-request-id'] as string | undefined) || randomUUID();
+}
+
+export interface DirectAnswer {
+  readonly status: number;
+  /** `content-type` */
+  readonly type: string;
+  readonly body: string | Buffer;
+  readonly retryAfterMs?: number | null;
+  /** Absent: the one the client gave, or a new one. */
+  readonly requestId?: string;
+  /** Our span in the request's trace; absent: a new one where there is a trace. */
+  readonly trace?: TraceContext | undefined;
+}
+
+/** Answers, with the headers that every answer has. */
+export function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { status, type, body, retryAfterMs = null, requestId = requestIdOf(request), trace }: DirectAnswer,
+): void {
+  const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
+  const headers = ['x-request-id', requestId, 'content-type', type, 'content-length', String(length)];
+  if (retryAfterMs !== null) {
+    headers.push('retry-after', String(retryAfterSeconds(retryAfterMs)));
+    headers.push('retry-after-ms', String(Math.ceil(retryAfterMs)));
+  }
+  if (request.headers['traceparent'] !== undefined) {
+    const span = trace ?? takeTrace(request.headers);
+    if (span !== undefined) headers.push('traceparent', traceparentOf(span));
+  }
+  response.writeHead(status, headers);
+  response.end(body);
+}
