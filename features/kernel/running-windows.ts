@@ -2,7 +2,8 @@
  * Sums of exact windows that move forward with the reads: an event is added once when it comes and taken out once when the
  * window has left it behind, instead of all of them being added up at every read. For replays, where one key is read many
  * times in a row. Fields are whole numbers (see `FieldOp`), so that taking out what was added leaves the very sum of the
- * rest, as long as none goes beyond 2^53; from then on the windows are added up as always.
+ * rest, and the one that adding up gives in whatever order, as long as the sizes of what is added come to no more than 2^53;
+ * from then on the windows are added up as always.
  */
 import type { Micros } from '../../domain/time.ts';
 import { FieldOp, FRACTION_SCALE, type TileSetPlan } from './view-plan.ts';
@@ -19,6 +20,8 @@ interface Running {
   startAt: Micros;
   passed: number;
   readonly fields: Float64Array;
+  /** Per field the sum without the signs: no sum of some of its parts is larger. */
+  readonly sizes: Float64Array;
 }
 
 export class RunningWindows {
@@ -32,6 +35,7 @@ export class RunningWindows {
       startAt: -Infinity,
       passed: 0,
       fields: new Float64Array(set.ops.length),
+      sizes: new Float64Array(set.ops.length),
     }));
   }
 
@@ -47,6 +51,7 @@ export class RunningWindows {
       window.startAt = -Infinity;
       window.passed = 0;
       window.fields.fill(0);
+      window.sizes.fill(0);
     }
   }
 
@@ -67,8 +72,8 @@ export class RunningWindows {
   }
 
   /**
-   * The fields over the events after `startAt`; null when they have to be added up: the window has moved back, or a sum was
-   * too large.
+   * The fields over the events after `startAt`; null when they have to be added up: the window has moved back, or some sum
+   * may have been too large.
    */
   read(window: number, startAt: Micros, { rows, head, count }: EventRows): Float64Array | null {
     const running = this.#windows[window]!;
@@ -83,15 +88,16 @@ export class RunningWindows {
     return this.#isExact ? running.fields : null;
   }
 
-  #move({ fields }: Running, rows: Float64Array, row: number, sign: 1 | -1): void {
+  #move({ fields, sizes }: Running, rows: Float64Array, row: number, sign: 1 | -1): void {
     const { ops, measures } = this.#set;
     for (let f = 0; f < ops.length; f++) {
       const value = rows[row + 1 + measures[f]!]!;
       // no part
       if (value !== value) continue;
-      const sum = fields[f]! + sign * partOf(ops[f]!, value);
-      if (Math.abs(sum) > Number.MAX_SAFE_INTEGER) this.#isExact = false;
-      fields[f] = sum;
+      const part = partOf(ops[f]!, value);
+      fields[f]! += sign * part;
+      sizes[f]! += sign * Math.abs(part);
+      if (sizes[f]! > Number.MAX_SAFE_INTEGER) this.#isExact = false;
     }
   }
 }
