@@ -3,18 +3,11 @@
  * nobody waits for ever, the next request is answered right, and memory stays where it was.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { identityOnnx, linearOnnx } from '../../../inference/model/onnx-fixture.ts';
+import { identityOnnx } from '../../../inference/model/onnx-fixture.ts';
 import { eventually } from '../../setup/eventually.ts';
+import { FILE_MODELS } from './both-servers.ts';
 import { type HostileCase, httpRequest } from './fuzz-corpus/http-request.ts';
-import {
-  ALL_ELEMENT_TYPES,
-  BINARY_CASES,
-  GOOD,
-  GOOD_SCORE,
-  INFER,
-  INFER_CASES,
-  TYPE_CASES,
-} from './fuzz-corpus/infer-requests.ts';
+import { BINARY_CASES, GOOD, GOOD_SCORE, INFER, INFER_CASES, TYPE_CASES } from './fuzz-corpus/infer-requests.ts';
 import { jsonCases } from './fuzz-corpus/json-bodies.ts';
 import { encodingCases, transportCases } from './fuzz-corpus/transport.ts';
 import { exchange, type RawResponse } from './raw-http.ts';
@@ -29,11 +22,7 @@ let server: ServedModels;
 let restingBytes: number;
 
 beforeAll(async () => {
-  server = await serveModels({
-    m: linearOnnx({ weights: [1, 0.5], bias: 0.25 }),
-    all: identityOnnx({ elementTypes: ALL_ELEMENT_TYPES, width: 2 }),
-    text: identityOnnx({ elementTypes: [8], width: 2 }),
-  });
+  server = await serveModels({ ...FILE_MODELS, text: identityOnnx({ elementTypes: [8], width: 2 }) });
   await expectGoodAnswer();
   restingBytes = await residentBytes();
 });

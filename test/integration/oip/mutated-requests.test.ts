@@ -4,16 +4,15 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { identityOnnx, linearOnnx } from '../../../inference/model/onnx-fixture.ts';
 import { PredictResponse } from '../../../inference/openapi/product-schemas.ts';
 import { InferResponse, ProtocolError } from '../../../inference/openapi/protocol-schemas.ts';
 import { Problem } from '../../../platform/problem-schema.ts';
+import { type BothServers, startBothServers } from './both-servers.ts';
 import { httpRequest } from './fuzz-corpus/http-request.ts';
-import { ALL_ELEMENT_TYPES, ALL_TYPES, GOOD, GOOD_SCORE, INFER } from './fuzz-corpus/infer-requests.ts';
+import { ALL_TYPES, GOOD, GOOD_SCORE, INFER } from './fuzz-corpus/infer-requests.ts';
 import { schemaCheck } from './json-schema.ts';
 import { exchange, type RawResponse } from './raw-http.ts';
-import { GOOD_INSTANCE, GOOD_SCORE as PREDICTED, PREDICT, type RoutedModel, startRoutedModel } from './routed-model.ts';
-import { type ServedModels, serveModels } from './serve-models.ts';
+import { GOOD_INSTANCE, GOOD_SCORE as PREDICTED, PREDICT } from './routed-model.ts';
 
 const SEED = 20_261_121;
 const RUNS = 1_000;
@@ -21,16 +20,11 @@ const RUNS = 1_000;
 const TOGETHER = 10;
 const TEST_MS = 300_000;
 
-let files: ServedModels;
-let routed: RoutedModel;
+let both: BothServers;
 beforeAll(async () => {
-  files = await serveModels({
-    m: linearOnnx({ weights: [1, 0.5], bias: 0.25 }),
-    all: identityOnnx({ elementTypes: ALL_ELEMENT_TYPES, width: 2 }),
-  });
-  routed = await startRoutedModel();
+  both = await startBothServers();
 });
-afterAll(() => Promise.all([files.close(), routed.close()]));
+afterAll(() => both.close());
 
 /** Values that parsers and number types are wrong about, as JSON. */
 const NASTY = [
@@ -161,7 +155,7 @@ interface Target {
 const INFERENCE: Target = {
   isAnswer: schemaCheck(InferResponse),
   isError: schemaCheck(ProtocolError),
-  port: () => files.port,
+  port: () => both.files.port,
   path: INFER,
   good: GOOD,
   isRight: (answer) => expect(answer).toMatchObject({ id: 'good', outputs: [{ shape: [1, 1], data: [GOOD_SCORE] }] }),
@@ -170,7 +164,7 @@ const INFERENCE: Target = {
 const PREDICTION: Target = {
   isAnswer: schemaCheck(PredictResponse),
   isError: schemaCheck(Problem),
-  port: () => routed.port,
+  port: () => both.routed.port,
   path: PREDICT,
   good: GOOD_INSTANCE,
   isRight: (answer) => expect(answer).toMatchObject({ predictions: [{ predictionId: 'good', score: PREDICTED }] }),
@@ -232,5 +226,5 @@ test.each([
 );
 
 test('the server found none of it to be its own fault', () => {
-  expect(files.log()).not.toMatch(/"level":"(error|fatal)"/);
+  expect(both.files.log()).not.toMatch(/"level":"(error|fatal)"/);
 });

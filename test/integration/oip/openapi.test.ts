@@ -1,12 +1,10 @@
 /** The description of the inference tier: it names what is there, its examples are answered, and the answers are what it says. */
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { identityOnnx, linearOnnx } from '../../../inference/model/onnx-fixture.ts';
 import { eventually } from '../../setup/eventually.ts';
-import { ALL_ELEMENT_TYPES } from './fuzz-corpus/infer-requests.ts';
+import { type BothServers, startBothServers } from './both-servers.ts';
 import { schemaCheck } from './json-schema.ts';
-import { GOOD_INSTANCE, MODEL, PREDICT, type RoutedModel, startRoutedModel } from './routed-model.ts';
-import { type ServedModels, serveModels } from './serve-models.ts';
+import { GOOD_INSTANCE, MODEL, PREDICT } from './routed-model.ts';
 
 interface Content {
   readonly schema?: object;
@@ -24,21 +22,16 @@ interface Document {
   readonly components: { readonly schemas: Readonly<Record<string, object>> };
 }
 
-let files: ServedModels;
-let routed: RoutedModel;
+let both: BothServers;
 
 beforeAll(async () => {
-  files = await serveModels({
-    m: linearOnnx({ weights: [1, 0.5], bias: 0.25 }),
-    all: identityOnnx({ elementTypes: ALL_ELEMENT_TYPES, width: 2 }),
-  });
-  routed = await startRoutedModel();
+  both = await startBothServers();
 });
-afterAll(() => Promise.all([files.close(), routed.close()]));
+afterAll(() => both.close());
 
 const servers = [
-  ['of plain files', () => files.port, ['m', 'all']],
-  ['of routes', () => routed.port, [MODEL]],
+  ['of plain files', () => both.files.port, ['m', 'all']],
+  ['of routes', () => both.routed.port, [MODEL]],
 ] as const;
 
 describe.each(servers)('a server %s', (kind, port, models) => {
@@ -151,15 +144,15 @@ describe.each(servers)('a server %s', (kind, port, models) => {
 });
 
 test('no route is left out of the description', async () => {
-  const document = (await (await fetch(`http://127.0.0.1:${routed.port}/openapi.json`)).json()) as Document;
+  const document = (await (await fetch(`http://127.0.0.1:${both.routed.port}/openapi.json`)).json()) as Document;
   const described = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   );
-  expect(routesOf(routed.node.app.printRoutes({ commonPrefix: false })).sort()).toEqual(described.sort());
+  expect(routesOf(both.routed.node.app.printRoutes({ commonPrefix: false })).sort()).toEqual(described.sort());
 });
 
 test('the page of the reference names the same routes', async () => {
-  const document = (await (await fetch(`http://127.0.0.1:${routed.port}/openapi.json`)).json()) as Document;
+  const document = (await (await fetch(`http://127.0.0.1:${both.routed.port}/openapi.json`)).json()) as Document;
   const described = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   );
@@ -182,11 +175,13 @@ function routesOf(tree: string): string[] {
 
 test('the schema of a model refuses what the server refuses, by the same field', async () => {
   const post = async (instance: unknown) => {
-    const url = `http://127.0.0.1:${routed.port}${PREDICT}`;
+    const url = `http://127.0.0.1:${both.routed.port}${PREDICT}`;
     const response = await fetch(url, { method: 'POST', body: JSON.stringify(instance) });
     return { status: response.status, body: (await response.json()) as { field?: string } };
   };
-  const { request } = (await (await fetch(`http://127.0.0.1:${routed.port}/v1/models/${MODEL}/schema`)).json()) as {
+  const { request } = (await (
+    await fetch(`http://127.0.0.1:${both.routed.port}/v1/models/${MODEL}/schema`)
+  ).json()) as {
     request: { $defs: { instance: object } };
   };
   const check = schemaCheck(request.$defs.instance);
@@ -213,11 +208,11 @@ test('the schema of a model refuses what the server refuses, by the same field',
 });
 
 test('a prediction that was logged is described, too', async () => {
-  const document = (await (await fetch(`http://127.0.0.1:${routed.port}/openapi.json`)).json()) as Document;
-  await fetch(`http://127.0.0.1:${routed.port}${PREDICT}`, { method: 'POST', body: GOOD_INSTANCE });
+  const document = (await (await fetch(`http://127.0.0.1:${both.routed.port}/openapi.json`)).json()) as Document;
+  await fetch(`http://127.0.0.1:${both.routed.port}${PREDICT}`, { method: 'POST', body: GOOD_INSTANCE });
   const body = await eventually('the prediction is logged', async () => {
-    await routed.node.flush();
-    const response = await fetch(`http://127.0.0.1:${routed.port}/v1/predictions/good`);
+    await both.routed.node.flush();
+    const response = await fetch(`http://127.0.0.1:${both.routed.port}/v1/predictions/good`);
     return response.status === 200 && ((await response.json()) as unknown);
   });
   const schema = document.paths['/v1/predictions/{id}']!['get']!.responses['200']!.content['application/json']!.schema;

@@ -1,19 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { applyProject } from '../../../db/apply-project.ts';
-import { connectDatabase } from '../../../db/database.ts';
 import type { Expression } from '../../../domain/project/expression.ts';
 import { PROJECT_FORMAT, type ProjectSpec, type ServingSpec } from '../../../domain/project/spec.ts';
-import { compileFeatureReader } from '../../../features/reader/feature-reader.ts';
-import { startRoutedNode } from '../../../inference/process/routed-node.ts';
-import type { ServingNode } from '../../../inference/process/serving-node.ts';
 import type { Config } from '../../../platform/config.ts';
 import { createLogger } from '../../../platform/logger.ts';
-import { createTestDatabase } from '../../setup/test-database.ts';
+import { serveProject, type ServedProject } from '../../setup/served-project.ts';
 
-const FEATURE_SET = 'trip@1';
 export const MODEL = 'delay';
 export const PREDICT = `/v1/models/${MODEL}/predict`;
 
@@ -62,17 +52,15 @@ const SPEC = {
       latencyBudgetMsP99: 1_000,
       logSampleRate: 1,
       rule: {
-        featureSet: FEATURE_SET,
+        featureSet: 'trip@1',
         expression: { op: 'div', left: field('miles'), right: { op: 'literal', value: 1_000, type: 'f64' } },
       },
     },
   ],
 } as unknown as ProjectSpec;
 
-export interface RoutedModel {
-  readonly node: ServingNode;
+export interface RoutedModel extends ServedProject {
   readonly port: number;
-  close(): Promise<void>;
 }
 
 export interface RoutedModelOptions {
@@ -82,36 +70,9 @@ export interface RoutedModelOptions {
 
 /** A routed node that listens, with one model that is answered by its rule. */
 export async function startRoutedModel({ serving, config = {} }: RoutedModelOptions = {}): Promise<RoutedModel> {
-  const databaseUrl = await createTestDatabase();
-  const database = connectDatabase(databaseUrl, { name: 'test', max: 2 });
-  const { db } = database;
-  const features = compileFeatureReader(SPEC, FEATURE_SET);
   const spec = { ...SPEC, models: SPEC.models.map((model) => ({ ...model, ...(serving && { serving }) })) };
-  await applyProject(db, { spec, bundleSha256: null, by: 'test', at: 1 });
-  const folder = await mkdtemp(join(tmpdir(), 'serin-routed-'));
-  const node = await startRoutedNode({
-    config: {
-      databaseUrl,
-      blobUrl: pathToFileURL(folder).href,
-      nodeId: 'node-1',
-      inferenceHost: '127.0.0.1',
-      inferencePort: 0,
-      ...config,
-    },
-    logger: createLogger({ service: 'inference', node: 'test', level: 'silent' }),
-    inputOf: () => features,
-    store: {
-      read: (refs) => Promise.resolve({ states: refs.map(() => null), knownSeq: new Map(), foldedAt: new Map() }),
-    },
-  });
-  const url = await node.app.listen({ host: '127.0.0.1', port: 0 });
-  return {
-    node,
-    port: Number(new URL(url).port),
-    async close() {
-      await node.close();
-      await database.close();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
+  const logger = createLogger({ service: 'inference', node: 'test', level: 'silent' });
+  const served = await serveProject({ spec, logger, config });
+  const url = await served.node.app.listen({ host: '127.0.0.1', port: 0 });
+  return { ...served, port: Number(new URL(url).port) };
 }

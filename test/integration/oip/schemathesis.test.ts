@@ -5,11 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { identityOnnx, linearOnnx } from '../../../inference/model/onnx-fixture.ts';
 import { pythonEnvironment } from '../../setup/python-environment.ts';
-import { ALL_ELEMENT_TYPES } from './fuzz-corpus/infer-requests.ts';
-import { MODEL, type RoutedModel, startRoutedModel } from './routed-model.ts';
-import { type ServedModels, serveModels } from './serve-models.ts';
+import { type BothServers, startBothServers } from './both-servers.ts';
+import { MODEL } from './routed-model.ts';
 
 const run = promisify(execFile);
 const TOOL = 'schemathesis==4.32.5';
@@ -26,20 +24,15 @@ const CHECKS = [
 
 let programs: string | null;
 let folder: string;
-let files: ServedModels;
-let routed: RoutedModel;
+let both: BothServers;
 
 beforeAll(async () => {
   programs = await pythonEnvironment('schemathesis-venv', [TOOL], 'import schemathesis');
   folder = await mkdtemp(join(tmpdir(), 'serin-schemathesis-'));
-  files = await serveModels({
-    m: linearOnnx({ weights: [1, 0.5], bias: 0.25 }),
-    all: identityOnnx({ elementTypes: ALL_ELEMENT_TYPES, width: 2 }),
-  });
-  routed = await startRoutedModel();
+  both = await startBothServers();
 }, 300_000);
 afterAll(async () => {
-  await Promise.all([files.close(), routed.close()]);
+  await both.close();
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -95,8 +88,8 @@ async function schemathesis(url: string, document: string): Promise<string> {
 }
 
 test.each([
-  ['of plain files', () => files.url, ['m', 'all'], ['1']],
-  ['of routes', () => `http://127.0.0.1:${routed.port}`, [MODEL], ['0']],
+  ['of plain files', () => both.files.url, ['m', 'all'], ['1']],
+  ['of routes', () => `http://127.0.0.1:${both.routed.port}`, [MODEL], ['0']],
 ] as const)(
   'a server %s is what its description says',
   async (_kind, url, models, versions) => {
