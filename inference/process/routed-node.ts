@@ -11,6 +11,7 @@ import { createRecorder } from '../accounting/recorder.ts';
 import { Redactor } from '../accounting/redaction.ts';
 import { Admission, clientRateOf } from '../admission/admission.ts';
 import { createAdmissionMetrics } from '../admission/admission-metrics.ts';
+import { startBackpressure } from '../admission/backpressure.ts';
 import { CostBook } from '../admission/cost-book.ts';
 import { ModelQueues } from '../batching/model-queues.ts';
 import { createInferenceApp } from '../http/inference-app.ts';
@@ -53,7 +54,8 @@ export interface RoutedNodeOptions {
 
 const LIMITS = { maxBatchRows: 128, maxQueueRows: 4_096 } as const;
 const STORE_TIMEOUT_MS = 500;
-const UNLOAD_AFTER_MS = 30_000;
+/** Longer than a batch may read features, wait for its shadow's turn and compute: on the event loop, and in a thread. */
+const UNLOAD_AFTER_MS = { onLoop: 5_000, inThread: 30_000 } as const;
 const DATABASE_CONNECTIONS = 3;
 
 /** A serving process that routes by PostgreSQL: versions from the registry, features from the online store. */
@@ -92,7 +94,7 @@ export async function startRoutedNode({
   const blobs = openBlobStore(config.blobUrl, { digestOf: (path) => loader.digestOf(path) });
   const table = new RouteTable({
     source: redactor.guard(wrapSource(createVersionSource({ db, blobs, loader, inputOf }))),
-    unloadAfterMs: UNLOAD_AFTER_MS,
+    unloadAfterMs: (served) => (served?.scorer.offLoop === false ? UNLOAD_AFTER_MS.onLoop : UNLOAD_AFTER_MS.inThread),
     memoryBytes: budgetBytes(config.inferenceModelMemoryMib ?? 0),
     onUnload: (reason) => loading.unloaded(reason),
     onUnloadFailure: (error) => logger.warn({ err: error }, 'a version was not unloaded'),
@@ -131,9 +133,10 @@ export async function startRoutedNode({
   );
   const batcherOf = (model: string) => queues.batcherOf(model);
   const costs = { predict: new CostBook(), infer: new CostBook() };
-  const refused = createAdmissionMetrics(registry, () => ({ batchers: queues.all(), costs }));
+  const backpressure = startBackpressure();
+  const refused = createAdmissionMetrics(registry, () => ({ batchers: queues.all(), costs, backpressure }));
   const submit = (model: string, work: Work): void => batcherOf(model).submit(work);
-  const admission = new Admission({ clientRate: clientRateOf(config), onRefused: refused });
+  const admission = new Admission({ clientRate: clientRateOf(config), onRefused: refused, backpressure });
   const deadlineMsOf = (model: string): number | null => table.find(model)?.contract.deadlineMs ?? null;
 
   /** Refuses with the reason where a model should be served and is not yet. */
@@ -161,6 +164,7 @@ export async function startRoutedNode({
       },
     }),
   });
+  app.addHook('preClose', async () => backpressure.release());
   const testers = createTesterAccess({ findPrincipal: (token) => findPrincipal(db, token), nowMs });
   registerPredictRoute(app, {
     entryOf,

@@ -25,7 +25,12 @@ function aTable({ unloadAfterMs = 0, memoryBytes = null as number | null, bytes 
       return { served: aVersion(version, scorer, { model }), contract: { latencyBudgetMsP99: 50, logSampleRate: 1 } };
     },
   };
-  const table = new RouteTable({ source, unloadAfterMs, memoryBytes, onUnloadFailure: () => undefined });
+  const table = new RouteTable({
+    source,
+    unloadAfterMs: () => unloadAfterMs,
+    memoryBytes,
+    onUnloadFailure: () => undefined,
+  });
   return { table, loads, released, bad, held };
 }
 

@@ -15,8 +15,11 @@ export interface RouteFailure {
 
 export interface RouteTableOptions {
   readonly source: VersionSource;
-  /** How long a version that no route refers to any more stays loaded: batches that began with it end with it. */
-  readonly unloadAfterMs: number;
+  /**
+   * How long a version that no route refers to any more stays loaded: batches that began with it end with it.
+   * @param served null: it is still being loaded
+   */
+  readonly unloadAfterMs: (served: ServedVersion | null) => number;
   readonly onUnload?: (reason: UnloadReason) => void;
   readonly onUnloadFailure: (error: unknown) => void;
   /**
@@ -221,7 +224,7 @@ export class RouteTable {
           this.#options.onUnload?.(reason);
         })
         .catch(this.#options.onUnloadFailure);
-    }, this.#options.unloadAfterMs);
+    }, this.#options.unloadAfterMs(slot.served));
     timer.unref();
     this.#unloading.set(timer, slot);
   }
