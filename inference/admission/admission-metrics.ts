@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { MicroBatcher, QueuedWork } from '../batching/micro-batcher.ts';
+import type { Backpressure } from './backpressure.ts';
 import type { CostBook } from './cost-book.ts';
 import { NORMAL, PRIORITIES, type Priority } from './priority.ts';
 import { REFUSAL_REASONS, type RefusalReason } from './refusal.ts';
@@ -8,6 +9,7 @@ export interface AdmissionMetricSources {
   readonly batchers: readonly Pick<MicroBatcher<QueuedWork>, 'queuedRowsOf' | 'estimatedWaitMs' | 'busyMs'>[];
   /** By what is asked: `predict`, `infer`. */
   readonly costs: Readonly<Record<string, CostBook>>;
+  readonly backpressure: Pick<Backpressure, 'pausedConnections'>;
 }
 
 /** What an autoscaler looks at, and why requests were turned away. @param sources asked when metrics are read @returns counts a refusal */
@@ -34,6 +36,14 @@ export function createAdmissionMetrics(
       PRIORITIES.forEach((priority, at) =>
         this.set({ priority }, sum(batchers.map((batcher) => batcher.queuedRowsOf(at as Priority)))),
       );
+    },
+  });
+  new Gauge({
+    name: 'serin_inference_paused_connections',
+    help: 'Connections that nothing is read from for a moment, because refusing took too much of the process.',
+    registers,
+    collect() {
+      this.set(sources().backpressure.pausedConnections);
     },
   });
   new Gauge({

@@ -1,6 +1,7 @@
 import { SerinError } from '../../domain/errors.ts';
 import type { Config } from '../../platform/config.ts';
 import type { MicroBatcher, QueuedWork } from '../batching/micro-batcher.ts';
+import type { Backpressure } from './backpressure.ts';
 import type { CostBook } from './cost-book.ts';
 import { BACKGROUND, NORMAL, type Priority, readPriority } from './priority.ts';
 import type { Refusal, RefusalReason } from './refusal.ts';
@@ -25,13 +26,15 @@ export interface AdmissionOptions {
   /** Of each client, per process; null: no limit. */
   readonly clientRate: { readonly rate: number; readonly burst: number } | null;
   readonly onRefused: (reason: RefusalReason) => void;
+  /** Told of what comes and of what is refused; absent: refusing may take what it takes. */
+  readonly backpressure?: Pick<Backpressure, 'arrived' | 'refused'>;
 }
 
 /** Requests of one kind: what they cost, and by when the contract of a model wants them answered. */
 export interface Kind {
   readonly costs: CostBook;
   /** Where requests for a model wait; undefined: there is no such model, which is said elsewhere. */
-  readonly batcherOf: (model: string) => Pick<MicroBatcher<QueuedWork>, 'refusalOf'> | undefined;
+  readonly batcherOf: (model: string) => Pick<MicroBatcher<QueuedWork>, 'read' | 'refusalOf'> | undefined;
   /** Milliseconds from the arrival; null: no bound. */
   readonly deadlineMsOf: (model: string) => number | null;
 }
@@ -76,20 +79,27 @@ export class Admission {
   }
 
   #admit(kind: Kind, ticket: Ticket, asker: Asker, model: string, nowMs: number): Refusal | null {
-    const { headers } = asker;
+    const { headers, socket } = asker;
+    const { backpressure, onRefused } = this.#options;
+    const sentMs = backpressure === undefined ? nowMs : backpressure.arrived(socket, nowMs);
     const given = headers['x-serin-priority'];
     const priority = given === undefined ? NORMAL : readPriority(given);
     const own = headers['x-serin-deadline-ms'];
     // nobody waits for background work: it has until its client gives up
     const contractMs = priority === BACKGROUND ? null : kind.deadlineMsOf(model);
-    ticket.arrivedMs = nowMs;
+    ticket.arrivedMs = sentMs;
     ticket.priority = priority;
-    ticket.deadlineMs = nowMs + Math.min(own === undefined ? Infinity : readDeadline(own), contractMs ?? Infinity);
+    ticket.deadlineMs = sentMs + Math.min(own === undefined ? Infinity : readDeadline(own), contractMs ?? Infinity);
+    const batcher = kind.batcherOf(model);
+    batcher?.read(nowMs);
     const refusal =
       this.#rateRefusal(asker, nowMs) ??
-      kind.batcherOf(model)?.refusalOf(1, priority, ticket.deadlineMs, kind.costs.find(model), nowMs) ??
+      batcher?.refusalOf(1, priority, ticket.deadlineMs, kind.costs.find(model), nowMs) ??
       null;
-    if (refusal !== null) this.#options.onRefused(refusal.reason);
+    if (refusal !== null) {
+      onRefused(refusal.reason);
+      if (refusal.reason !== 'client') backpressure?.refused(socket, sentMs, nowMs);
+    }
     return refusal;
   }
 

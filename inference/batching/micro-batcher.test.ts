@@ -57,6 +57,27 @@ test('what arrives while a batch runs becomes the next batch, up to its rows', a
   expect(batches).toEqual([['a'], ['b', 'c'], ['d']]);
 });
 
+test('a turn of the event loop in which requests are read and read does not keep the next batch waiting', async () => {
+  const { batcher, batches, clock, submit, endBatch } = aBatcher();
+  submit('a');
+  await turn();
+  submit('b');
+  await endBatch();
+  void endBatch();
+  submit('c');
+  // before the next turn: c is due, and other requests are read
+  await Promise.resolve();
+  for (clock.ms = 0; clock.ms <= 2; clock.ms++) {
+    batcher.read(clock.ms);
+    await Promise.resolve();
+  }
+  expect(batches).toEqual([['a'], ['b']]);
+  batcher.read(clock.ms);
+  await Promise.resolve();
+  await Promise.resolve();
+  expect(batches).toEqual([['a'], ['b'], ['c']]);
+});
+
 test('a piece larger than a batch goes alone', async () => {
   const { batches, submit } = aBatcher();
   submit('large', 7);

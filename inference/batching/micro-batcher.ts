@@ -45,6 +45,8 @@ const SHRINK = 0.5;
  */
 const MARGIN = { least: 1.25, most: 3, late: 0.05, fadesInMs: 2_000 } as const;
 const READING_WEIGHT = 0.1;
+/** Between two batches requests are read for this long, and not as long as there are some: see `MicroBatcher.read`. */
+const READING_SLICE_MS = 2;
 /** Work without a deadline does not wait longer than clients do. */
 const PATIENCE_MS = 30_000;
 const EMPTY: readonly never[] = [];
@@ -69,6 +71,9 @@ export class MicroBatcher<Work extends QueuedWork> {
   #readingMs = 0;
   #margin: number = MARGIN.least;
   #idle: (() => void)[] = [];
+  /** Begins the next batch; null: none is due. */
+  #begin: (() => void) | null = null;
+  #dueSinceMs = 0;
   #passed: { readonly submittedMs: number; readonly resolve: () => void }[] = [];
 
   constructor(options: BatcherOptions<Work>) {
@@ -145,8 +150,17 @@ export class MicroBatcher<Work extends QueuedWork> {
     this.#queuedRows += rows;
     if (!this.#running) {
       this.#running = true;
-      setImmediate(() => void this.#drain());
+      void this.#turn().then(() => this.#drain());
     }
+  }
+
+  /**
+   * Told of each request that is read. The next batch begins with the next turn of the event loop, in which the other readable
+   * sockets are parsed; but with more than 1,024 of them libuv polls up to 48 times before it ends a turn, and then seconds
+   * would be spent on reading and refusing what batches in between could have answered.
+   */
+  read(nowMs: number): void {
+    if (this.#begin !== null && nowMs - this.#dueSinceMs > READING_SLICE_MS) this.#begin();
   }
 
   /** Settles when all that has been submitted by now is answered. */
@@ -173,7 +187,7 @@ export class MicroBatcher<Work extends QueuedWork> {
         this.#batchEndsMs = 0;
         this.#margin -= (this.#margin - MARGIN.least) * Math.min(1, (endedMs - startedMs) / MARGIN.fadesInMs);
         // what came meanwhile is read now, and refused now if need be
-        if (this.#queuedRows > 0) await nextTurn();
+        if (this.#queuedRows > 0) await this.#turn();
         this.#readingMs += READING_WEIGHT * (this.#nowMs() - endedMs - this.#readingMs);
       }
       if (this.#passed.length > 0) this.#letPass();
@@ -181,6 +195,20 @@ export class MicroBatcher<Work extends QueuedWork> {
     this.#running = false;
     if (this.#passed.length > 0) this.#letPass();
     for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#dueSinceMs = this.#nowMs();
+      this.#begin = () => {
+        this.#begin = null;
+        resolve();
+      };
+      const begin = this.#begin;
+      setImmediate(() => {
+        if (this.#begin === begin) begin();
+      });
+    });
   }
 
   #letPass(): void {
@@ -297,10 +325,6 @@ export class MicroBatcher<Work extends QueuedWork> {
       : Math.max(SLICE_MS, SLICE_PER_FIXED * cost.fixedMs) / cost.perRowMs;
     return Number.isNaN(rows) ? maxBatchRows : Math.max(1, Math.min(maxBatchRows, Math.floor(rows)));
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function observe(batch: readonly QueuedWork[], startedMs: number, endedMs: number): void {

@@ -5,6 +5,7 @@ import type { Logger } from '../../platform/logger.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { Admission, clientRateOf } from '../admission/admission.ts';
 import { createAdmissionMetrics } from '../admission/admission-metrics.ts';
+import { startBackpressure } from '../admission/backpressure.ts';
 import { createInferenceApp } from '../http/inference-app.ts';
 import { createLoadMetrics, reportingLoads } from '../model/load-metrics.ts';
 import { budgetBytes } from '../model/memory-budget.ts';
@@ -28,9 +29,11 @@ export async function startStandaloneNode(
 ): Promise<ServingNode> {
   const deadlineMs = config.inferenceDeadlineMs || null;
   const registry = createMetrics({ service: 'inference', node: config.nodeId });
+  const backpressure = startBackpressure();
   const refused = createAdmissionMetrics(registry, () => ({
     batchers: repository.batchers(),
     costs: { infer: repository.costs },
+    backpressure,
   }));
   const loading = createLoadMetrics(registry, () => repository.held());
   let serving = false;
@@ -43,7 +46,7 @@ export async function startStandaloneNode(
   });
   await repository.loadAll();
   serving = true;
-  const admission = new Admission({ clientRate: clientRateOf(config), onRefused: refused });
+  const admission = new Admission({ clientRate: clientRateOf(config), onRefused: refused, backpressure });
   const door = admission.doorFor({
     costs: repository.costs,
     batcherOf: (model) => repository.batcherOf(model),
@@ -58,6 +61,7 @@ export async function startStandaloneNode(
       checks: Object.fromEntries(repository.index().map(({ name, state, reason }) => [name, reason || state])),
     }),
   });
+  app.addHook('preClose', async () => backpressure.release());
   app.get('/v1/models', () => ({
     models: repository.describe(),
   }));
