@@ -1,8 +1,8 @@
 /** The thread that scores one part, from the side of its owner. */
 import { Worker } from 'node:worker_threads';
 import { compiledModule } from '../domain/compiled-module.ts';
-import { SerinError } from '../domain/errors.ts';
-import type { ScoredRows, ScoreJob, ScoreThreadMessage } from '../domain/scoring/score-job.ts';
+import type { ScoredRows, ScoreJob } from '../domain/scoring/score-job.ts';
+import { answerOf } from '../features/offline/thread-answer.ts';
 
 /** @throws what the part is refused with; CANCELLED when the signal was aborted */
 export async function scoreInThread(
@@ -18,25 +18,7 @@ export async function scoreInThread(
   const abort = (): void => worker.postMessage('abort');
   signal.addEventListener('abort', abort);
   try {
-    return await new Promise<ScoredRows>((resolve, reject) => {
-      worker.on('message', (message: ScoreThreadMessage) => {
-        switch (message.type) {
-          case 'progress':
-            onRows(message.rows);
-            return;
-          case 'done':
-            resolve(message.result);
-            return;
-          case 'refused':
-            reject(new SerinError(message.code, message.detail, { fields: message.fields }));
-            return;
-          case 'crashed':
-            reject(new Error(`the scoring thread crashed: ${message.message}`));
-        }
-      });
-      worker.on('error', reject);
-      worker.on('exit', (code) => reject(new Error(`the scoring thread ended with ${code} and no result`)));
-    });
+    return await answerOf<ScoredRows>(worker, 'scoring', onRows);
   } finally {
     signal.removeEventListener('abort', abort);
     await worker.terminate();

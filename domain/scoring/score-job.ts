@@ -1,5 +1,4 @@
-/** What the thread that scores a part is given and what it says; plain values only, since they cross threads. */
-import type { ErrorCode } from '../errors.ts';
+/** What the thread that scores a part is given and what it hands back; plain values only, since they cross threads. */
 import type { ProjectSpec } from '../project/spec.ts';
 import type { ModelVersionManifest } from '../registry/manifest.ts';
 import type { Micros } from '../time.ts';
@@ -32,15 +31,3 @@ export interface ScoreJob {
 
 /** What is said of a part besides its bytes. */
 export type ScoredRows = Pick<ScoredPart, 'rows' | 'unscored' | 'positives'>;
-
-export type ScoreThreadMessage =
-  /** Events and rows that have gone by. */
-  | { readonly type: 'progress'; readonly rows: number }
-  | { readonly type: 'done'; readonly result: ScoredRows }
-  | {
-      readonly type: 'refused';
-      readonly code: ErrorCode;
-      readonly detail: string;
-      readonly fields: Readonly<Record<string, unknown>>;
-    }
-  | { readonly type: 'crashed'; readonly message: string };

@@ -1,7 +1,6 @@
 /** What the dataset threads are given and what they hand back; plain values only, since they cross threads. */
 import type { ColumnStatistics, DatasetManifest, Split } from '../../domain/features/dataset-manifest.ts';
 import type { LeakageFinding } from '../../domain/features/leakage.ts';
-import type { ErrorCode } from '../../domain/errors.ts';
 import type { ProjectSpec, SplitSpec } from '../../domain/project/spec.ts';
 import type { Micros } from '../../domain/time.ts';
 import type { DuckDbSettings } from './duckdb.ts';
@@ -115,15 +114,3 @@ export interface TaskResults {
 
 /** Counts of rows, over all steps; `done` never falls and ends at `total`. */
 export type Progress = (done: number, total: number) => void;
-
-export type ThreadMessage =
-  /** Rows of the task that have gone by. */
-  | { readonly type: 'progress'; readonly rows: number }
-  | { readonly type: 'done'; readonly result: TaskResults[DatasetTask['kind']] }
-  | {
-      readonly type: 'refused';
-      readonly code: ErrorCode;
-      readonly detail: string;
-      readonly fields: Readonly<Record<string, unknown>>;
-    }
-  | { readonly type: 'crashed'; readonly message: string };

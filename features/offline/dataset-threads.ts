@@ -2,7 +2,8 @@
 import { Worker } from 'node:worker_threads';
 import { compiledModule } from '../../domain/compiled-module.ts';
 import { SerinError } from '../../domain/errors.ts';
-import type { DatasetJob, DatasetTask, TaskResults, ThreadMessage } from './dataset-job.ts';
+import type { DatasetJob, DatasetTask, TaskResults } from './dataset-job.ts';
+import { answerOf } from './thread-answer.ts';
 
 /** A fixed number of threads at most, started when there is work for them; each does one task at a time. */
 export class DatasetThreads {
@@ -33,10 +34,11 @@ export class DatasetThreads {
     onRows?: (rows: number) => void,
   ): Promise<TaskResults[K]> {
     const worker = await this.#take();
-    const result = exchange(worker, task, onRows);
+    const result = answerOf<TaskResults[K]>(worker, 'dataset', onRows);
+    worker.postMessage(task);
     this.#running.add(result);
     try {
-      return (await result) as TaskResults[K];
+      return await result;
     } finally {
       this.#running.delete(result);
       this.#giveBack(worker);
@@ -77,35 +79,6 @@ export class DatasetThreads {
     if (next) next(worker);
     else this.#idle.push(worker);
   }
-}
-
-function exchange(worker: Worker, task: DatasetTask, onRows: ((rows: number) => void) | undefined): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const settle = (end: () => void): void => {
-      worker.off('message', onMessage).off('error', onError).off('exit', onExit);
-      end();
-    };
-    const onMessage = (message: ThreadMessage): void => {
-      switch (message.type) {
-        case 'progress':
-          onRows?.(message.rows);
-          return;
-        case 'done':
-          settle(() => resolve(message.result));
-          return;
-        case 'refused':
-          settle(() => reject(new SerinError(message.code, message.detail, { fields: message.fields })));
-          return;
-        case 'crashed':
-          settle(() => reject(new Error(`the dataset thread crashed: ${message.message}`)));
-      }
-    };
-    const onError = (error: Error): void => settle(() => reject(error));
-    const onExit = (code: number): void =>
-      settle(() => reject(new Error(`the dataset thread ended with ${code} and no result`)));
-    worker.on('message', onMessage).on('error', onError).on('exit', onExit);
-    worker.postMessage(task);
-  });
 }
 
 export function cancelled(): SerinError {
