@@ -15,7 +15,9 @@ export default defineConfig({
           name: 'unit',
           include: ['**/*.test.ts'],
           exclude: [...ELSEWHERE, 'test/integration/**', 'test/e2e/**'],
-          testTimeout: 20_000,
+          // it ends what hangs; the slowest tests take 10 s on a quiet machine
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
