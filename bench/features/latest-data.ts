@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { EntitySpec, FeatureViewSpec, SourceSpec } from '../../domain/project/spec.ts';
 import { MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE } from '../../domain/time.ts';
 import { type DuckDb, textSql } from '../../features/offline/duckdb.ts';
+import { latestOf } from './latest-of.ts';
 
 export interface LatestData {
   /** row_id, as_of (µs), event_timestamp (the same, for Feast), origin, dest */
@@ -122,15 +123,7 @@ export function latestDefinitions(table: LatestTable): {
       entity: name,
       source: name,
       key,
-      features: values.map((value) => ({
-        name: value,
-        fn: 'latest',
-        of: { op: 'column', name: value },
-        where: null,
-        windows: [],
-        default: null,
-        description: '',
-      })),
+      features: values.map(latestOf),
       owner: 'bench',
       description: '',
       ttlMicros,

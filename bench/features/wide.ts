@@ -7,6 +7,7 @@ import { type DuckDb, textSql } from '../../features/offline/duckdb.ts';
 import { logRelationSql } from '../../features/offline/log-relation.ts';
 import type { ViewQuestion } from '../../features/offline/sql/answer-spine.ts';
 import { logRelation } from '../../features/offline/sql/fact-table.ts';
+import { latestOf } from './latest-of.ts';
 import type { LatestTable } from './latest-data.ts';
 import { prepareLatest } from '../../features/offline/sql/latest-merge.ts';
 
@@ -112,15 +113,7 @@ function questionOf({ name, path }: LatestTable): ViewQuestion {
     entity: 'account',
     source: source.name,
     key: ['account'],
-    features: ['amount', 'kind'].map((value) => ({
-      name: value,
-      fn: 'latest',
-      of: { op: 'column', name: value },
-      where: null,
-      windows: [],
-      default: null,
-      description: '',
-    })),
+    features: ['amount', 'kind'].map(latestOf),
     owner: 'bench',
     description: '',
     ttlMicros: TTL,

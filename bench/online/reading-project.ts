@@ -1,6 +1,7 @@
 /** What is read: latest values of one entity, from as many views as are asked for. */
 import { type FeatureViewSpec, PROJECT_FORMAT, type ProjectSpec } from '../../domain/project/spec.ts';
 import { MICROS_PER_DAY } from '../../domain/time.ts';
+import { latestOf } from '../features/latest-of.ts';
 
 export const FEATURE_SET = 'all@1';
 
@@ -35,15 +36,7 @@ export function readingProject(views: number, features: number): ProjectSpec {
       entity: 'customer',
       source: `source${i}`,
       key: ['customer'],
-      features: numbers.map((name) => ({
-        name,
-        fn: 'latest',
-        of: { op: 'column', name },
-        where: null,
-        windows: [],
-        default: null,
-        description: '',
-      })),
+      features: numbers.map(latestOf),
       owner: 'bench',
       description: '',
       boundary: 'exclusive',
