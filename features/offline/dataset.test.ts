@@ -1,10 +1,9 @@
 /** Needs the compiled thread: `npx tsc -p tsconfig.build.json`. */
-import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import type { BlobRef, BlobStore } from '../../domain/blob.ts';
+import type { BlobStore } from '../../domain/blob.ts';
 import type { LogFile } from '../../domain/features/log-file.ts';
 import type { Expression } from '../../domain/project/expression.ts';
 import {
@@ -19,6 +18,7 @@ import {
 import { MICROS_PER_DAY, MICROS_PER_HOUR } from '../../domain/time.ts';
 import { buildDataset, type BuildDatasetInput } from './dataset.ts';
 import { DuckDb, type ScalarValue, textSql } from './duckdb.ts';
+import { FolderOfBlobs } from './testing/shop-world.ts';
 
 const FLIGHTS = new URL('../../node_modules/vega-datasets/data/flights-3m.parquet', import.meta.url).pathname;
 
@@ -159,40 +159,6 @@ function flightsProject({
     labels: [{ name: 'is_late', source: 'flights', of: late, description: '' }],
     models: [model],
   };
-}
-
-/** Blobs that stay where they were written. */
-class FolderOfBlobs implements BlobStore {
-  readonly #paths = new Map<string, string>();
-  readonly #bytes = new Map<string, Uint8Array>();
-
-  put(bytes: Uint8Array): Promise<BlobRef> {
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
-    this.#bytes.set(sha256, bytes);
-    return Promise.resolve({ uri: `sha256:${sha256}`, sha256, bytes: bytes.length });
-  }
-  async putFile(path: string): Promise<BlobRef> {
-    const copy = join(await aFolder(), 'blob');
-    const bytes = await readFile(path);
-    await writeFile(copy, bytes);
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
-    this.#paths.set(sha256, copy);
-    return { uri: `sha256:${sha256}`, sha256, bytes: bytes.length };
-  }
-  get({ sha256 }: { sha256: string }): Promise<Uint8Array> {
-    return Promise.resolve(this.#bytes.get(sha256)!);
-  }
-  localPath({ sha256 }: { sha256: string }): Promise<string> {
-    return Promise.resolve(this.#paths.get(sha256)!);
-  }
-  has({ sha256 }: { sha256: string }): Promise<boolean> {
-    return Promise.resolve(this.#bytes.has(sha256) || this.#paths.has(sha256));
-  }
-  remove({ sha256 }: { sha256: string }): Promise<void> {
-    this.#bytes.delete(sha256);
-    this.#paths.delete(sha256);
-    return Promise.resolve();
-  }
 }
 
 const aFolder = () => mkdtemp(join(tmpdir(), 'serin-dataset-'));
