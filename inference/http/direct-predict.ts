@@ -23,6 +23,7 @@ export function directPredict(deps: PredictDeps, log: FastifyBaseLogger): Direct
   return {
     path: PREDICT_PATH,
     bodyLimitBytes: BODY_LIMIT_BYTES,
+    contentType: /^application\/json\b/,
     answer(request, response, path) {
       const model = path[1]!;
       const ticket = newTicket();

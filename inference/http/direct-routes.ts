@@ -16,12 +16,14 @@ export interface DirectRoute {
   /** The whole address: names that need no decoding, and no query. */
   readonly path: RegExp;
   readonly bodyLimitBytes: number;
+  /** Of a content type; what says another one is the framework's to judge. Absent: any. */
+  readonly contentType?: RegExp;
   /** Called when the head has come. Either reads the body (`readBody`) or answers without it. */
   readonly answer: (request: IncomingMessage, response: ServerResponse, path: RegExpExecArray) => void;
 }
 
 /** Puts a route between the server's requests and the framework. Must be called before the server listens. */
-export function installDirectRoute(app: FastifyInstance, { path, bodyLimitBytes, answer }: DirectRoute): void {
+export function installDirectRoute(app: FastifyInstance, route: DirectRoute): void {
   // the framework, and routes that were put before it already
   const others = app.server.listeners('request') as RequestListener[];
   let closing = false;
@@ -33,9 +35,9 @@ export function installDirectRoute(app: FastifyInstance, { path, bodyLimitBytes,
   app.server.removeAllListeners('request');
   app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     if (request.method === 'POST' && !closing) {
-      const matched = path.exec(request.url!);
-      if (matched !== null && isPlain(request.headers, bodyLimitBytes)) {
-        answer(request, response, matched);
+      const matched = route.path.exec(request.url!);
+      if (matched !== null && isPlain(request.headers, route)) {
+        route.answer(request, response, matched);
         return;
       }
     }
@@ -43,18 +45,11 @@ export function installDirectRoute(app: FastifyInstance, { path, bodyLimitBytes,
   });
 }
 
-/** Of the content types that clients send; what is none at all the framework refuses. */
-const PLAIN_TYPE = /^application\/(?:json|octet-stream)\b/;
-
-function isPlain(headers: IncomingHttpHeaders, bodyLimitBytes: number): boolean {
+function isPlain(headers: IncomingHttpHeaders, { bodyLimitBytes, contentType }: DirectRoute): boolean {
   const length = Number(headers['content-length']);
+  if (!(length > 0 && length <= bodyLimitBytes) || headers['content-encoding'] !== undefined) return false;
   const type = headers['content-type'];
-  return (
-    length > 0 &&
-    length <= bodyLimitBytes &&
-    headers['content-encoding'] === undefined &&
-    (type === undefined || PLAIN_TYPE.test(type))
-  );
+  return contentType === undefined || type === undefined || contentType.test(type);
 }
 
 /** For the door to fill in. */

@@ -9,11 +9,8 @@ import type { Logger } from '../../platform/logger.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { createRecorder } from '../accounting/recorder.ts';
 import { Redactor } from '../accounting/redaction.ts';
-import { Admission, clientRateOf } from '../admission/admission.ts';
-import { createAdmissionMetrics } from '../admission/admission-metrics.ts';
-import { startBackpressure } from '../admission/backpressure.ts';
 import { CostBook } from '../admission/cost-book.ts';
-import { ModelQueues } from '../batching/model-queues.ts';
+import { startAdmission } from '../admission/start-admission.ts';
 import { createInferenceApp } from '../http/inference-app.ts';
 import { registerModelRoutes } from '../http/model-routes.ts';
 import { registerPredictRoute } from '../http/predict-route.ts';
@@ -23,7 +20,6 @@ import { createLoadMetrics, reportingLoads } from '../model/load-metrics.ts';
 import { budgetBytes } from '../model/memory-budget.ts';
 import { ModelLoader } from '../model/model-loader.ts';
 import { createVersionSource, type VersionSourceDeps } from '../model/version-loader.ts';
-import type { ServedVersion } from '../model/served-version.ts';
 import { createOipMetrics } from '../oip/oip-metrics.ts';
 import { type OipDeps, registerOipRoutes } from '../oip/routes.ts';
 import { registerOpenApi } from '../openapi/openapi-routes.ts';
@@ -31,14 +27,10 @@ import { predictSchema } from '../openapi/predict-schema.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
 import { RouteTable } from '../routing/route-table.ts';
 import { RouteWatcher } from '../routing/route-watcher.ts';
-import type { Accounting } from '../scoring/answer.ts';
-import { Circuit, Circuits } from '../scoring/circuit.ts';
-import { createFeatureBatchReader, type OnlineReader, STORE_CIRCUIT } from '../scoring/feature-batch.ts';
-import { Predictor, type Work } from '../scoring/predictor.ts';
-import { createScoringMetrics } from '../scoring/scoring-metrics.ts';
-import { VERSION_CIRCUIT, VersionScorer } from '../scoring/score-version.ts';
-import { SHADOW_LIMITS, ShadowRunner } from '../scoring/shadow-runner.ts';
+import type { OnlineReader } from '../scoring/feature-batch.ts';
+import type { Work } from '../scoring/predictor.ts';
 import { processGroup } from './process-group.ts';
+import { createScoringPipeline } from './scoring-pipeline.ts';
 import { routedRepository } from './routed-repository.ts';
 import { SERVER_VERSION, type ServingNode } from './serving-node.ts';
 
@@ -52,8 +44,6 @@ export interface RoutedNodeOptions {
   readonly wrapSource?: (source: ReturnType<typeof createVersionSource>) => ReturnType<typeof createVersionSource>;
 }
 
-const LIMITS = { maxBatchRows: 128, maxQueueRows: 4_096 } as const;
-const STORE_TIMEOUT_MS = 500;
 /** Longer than a batch may read features, wait for its shadow's turn and compute: on the event loop, and in a thread. */
 const UNLOAD_AFTER_MS = { onLoop: 5_000, inThread: 30_000 } as const;
 const DATABASE_CONNECTIONS = 3;
@@ -108,36 +98,16 @@ export async function startRoutedNode({
     logger,
   });
 
-  const nowMs = (): number => performance.now();
-  const circuits = new Circuits<ServedVersion>(VERSION_CIRCUIT, ({ model, version }) =>
-    logger.warn({ model, version }, 'a version fails too often and is left alone for a moment'),
-  );
-  const storeCircuit = new Circuit(STORE_CIRCUIT, () =>
-    logger.warn('the online store does not answer and is left alone for a moment'),
-  );
-  const versions = () => [...table.entries.values()].flatMap(({ loaded }) => loaded);
-  const scoring = createScoringMetrics(registry, { versions, circuits, store: storeCircuit, nowMs });
-  const accounting = scoring.counting(both(recorder.accounting, metrics.accounting));
-  const features = createFeatureBatchReader(store, { timeoutMs: STORE_TIMEOUT_MS, circuit: storeCircuit, nowMs });
-  const scorer = new VersionScorer({ circuits, nowMs });
-  const queuedRows = (): number => queues.queuedRows;
-  const cpuMs = (): number => {
-    const { user, system } = process.cpuUsage();
-    return (user + system) / 1_000;
-  };
-  const shadows = new ShadowRunner({ accounting, scorer, queuedRows, limits: SHADOW_LIMITS, nowMs, cpuMs });
-  const predictor = new Predictor({ entryOf: (model) => table.find(model), features, scorer, accounting, shadows });
-  const queues = new ModelQueues<Work>(
-    { run: (batch) => predictor.run(batch), limits: LIMITS, onRefused: (_work, { reason }) => refused(reason) },
-    (model) => table.find(model)?.champion.scorer.offLoop === true,
-  );
+  const { admission, onRefused, release } = startAdmission(registry, config, () => ({
+    batchers: queues.all(),
+    costs,
+  }));
+  const { queues, circuits } = createScoringPipeline({ table, store, recorder, metrics, registry, logger, onRefused });
   const batcherOf = (model: string) => queues.batcherOf(model);
   const costs = { predict: new CostBook(), infer: new CostBook() };
-  const backpressure = startBackpressure();
-  const refused = createAdmissionMetrics(registry, () => ({ batchers: queues.all(), costs, backpressure }));
   const submit = (model: string, work: Work): void => batcherOf(model).submit(work);
-  const admission = new Admission({ clientRate: clientRateOf(config), onRefused: refused, backpressure });
   const deadlineMsOf = (model: string): number | null => table.find(model)?.contract.deadlineMs ?? null;
+  const nowMs = (): number => performance.now();
 
   /** Refuses with the reason where a model should be served and is not yet. */
   function entryOf(model: string): RouteEntry | undefined {
@@ -164,7 +134,6 @@ export async function startRoutedNode({
       },
     }),
   });
-  app.addHook('preClose', async () => backpressure.release());
   const testers = createTesterAccess({ findPrincipal: (token) => findPrincipal(db, token), nowMs });
   registerPredictRoute(app, {
     entryOf,
@@ -222,6 +191,7 @@ export async function startRoutedNode({
     isReady,
     refreshRoutes: () => watcher.refresh(),
     flush: () => recorder.flush(),
+    release,
     async close() {
       await app.close();
       group.close();
@@ -231,20 +201,6 @@ export async function startRoutedNode({
       await table.close();
       await loader.close();
       await database.close();
-    },
-  };
-}
-
-function both(first: Pick<Accounting, 'answered' | 'shadowScored'>, second: Accounting): Accounting {
-  return {
-    ...second,
-    answered(entry, answers, latencyMs, trace) {
-      first.answered(entry, answers, latencyMs, trace);
-      second.answered(entry, answers, latencyMs, trace);
-    },
-    shadowScored(entry, scores) {
-      first.shadowScored(entry, scores);
-      second.shadowScored(entry, scores);
     },
   };
 }

@@ -15,7 +15,10 @@ export async function serve(node: ServingNode, config: Config, logger: Logger, s
   new AggregatorRegistry();
   const drain = createDrain(node.app);
   shutdown.onClose('node', () => node.close());
-  shutdown.onClose('drain', () => drain.start());
+  shutdown.onClose('drain', () => {
+    node.release();
+    return drain.start();
+  });
   // the port comes from the primary over a channel that keeps no process alive (see createShutdown), so something must
   const starting = setInterval(() => undefined, READINESS_EVERY_MS);
   await untilReady(node);

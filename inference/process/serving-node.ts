@@ -15,6 +15,8 @@ export interface ServingNode {
   refreshRoutes(): Promise<void>;
   /** Writes out what is buffered, as far as PostgreSQL takes it. */
   flush(): Promise<void>;
+  /** Before it leaves its port: connections that were kept waiting under overload are read from again. */
+  release(): void;
   /** Finishes what has begun, gives the lease back, writes what is buffered. */
   close(): Promise<void>;
 }

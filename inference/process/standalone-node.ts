@@ -3,9 +3,7 @@ import { SerinError } from '../../domain/errors.ts';
 import type { Config } from '../../platform/config.ts';
 import type { Logger } from '../../platform/logger.ts';
 import { createMetrics } from '../../platform/metrics.ts';
-import { Admission, clientRateOf } from '../admission/admission.ts';
-import { createAdmissionMetrics } from '../admission/admission-metrics.ts';
-import { startBackpressure } from '../admission/backpressure.ts';
+import { startAdmission } from '../admission/start-admission.ts';
 import { createInferenceApp } from '../http/inference-app.ts';
 import { createLoadMetrics, reportingLoads } from '../model/load-metrics.ts';
 import { budgetBytes } from '../model/memory-budget.ts';
@@ -29,11 +27,9 @@ export async function startStandaloneNode(
 ): Promise<ServingNode> {
   const deadlineMs = config.inferenceDeadlineMs || null;
   const registry = createMetrics({ service: 'inference', node: config.nodeId });
-  const backpressure = startBackpressure();
-  const refused = createAdmissionMetrics(registry, () => ({
+  const { admission, onRefused, release } = startAdmission(registry, config, () => ({
     batchers: repository.batchers(),
     costs: { infer: repository.costs },
-    backpressure,
   }));
   const loading = createLoadMetrics(registry, () => repository.held());
   let serving = false;
@@ -42,11 +38,10 @@ export async function startStandaloneNode(
     loader,
     memoryBytes: budgetBytes(config.inferenceModelMemoryMib ?? 0),
     onUnload: (reason) => loading.unloaded(reason),
-    onRefused: refused,
+    onRefused,
   });
   await repository.loadAll();
   serving = true;
-  const admission = new Admission({ clientRate: clientRateOf(config), onRefused: refused, backpressure });
   const door = admission.doorFor({
     costs: repository.costs,
     batcherOf: (model) => repository.batcherOf(model),
@@ -61,7 +56,6 @@ export async function startStandaloneNode(
       checks: Object.fromEntries(repository.index().map(({ name, state, reason }) => [name, reason || state])),
     }),
   });
-  app.addHook('preClose', async () => backpressure.release());
   app.get('/v1/models', () => ({
     models: repository.describe(),
   }));
@@ -91,6 +85,7 @@ export async function startStandaloneNode(
     isReady,
     refreshRoutes: () => Promise.resolve(),
     flush: () => Promise.resolve(),
+    release,
     async close() {
       await app.close();
       group.close();
