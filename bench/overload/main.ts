@@ -1,7 +1,7 @@
 /**
  * `npm run bench -- overload [--seconds N] [--deadline-ms N] [--factor N] [--port N]`: what a server does when more is asked
- * of it than it can do. For a dear and a cheaper model: the peak of a closed loop, then so many times that in an open loop
- * with a deadline. Prints a table and writes bench/results/overload.json.
+ * of it than it can do. For a dear, a middling and a light model: the peak of a closed loop, then so many times that in an open
+ * loop with a deadline. Prints a table and writes bench/results/overload.json.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -21,7 +21,7 @@ const PATH = '/v2/models/m/infer';
 const FEATURES = 12;
 const START_WITHIN_MS = 60_000;
 /** Trees of one split. Refusing costs the same for all; the less a request takes, the more of it refusals take away. */
-const MODELS = { dear: 40_000, cheaper: 10_000 } as const;
+const MODELS = { dear: 100_000, middling: 40_000, light: 10_000 } as const;
 const CLOSED_CONNECTIONS = 64;
 /** Enough to have twice the deadline's worth of requests under way: fewer, and the queue is in the load generator. */
 const connectionsFor = (rate: number, deadlineMs: number): number =>
