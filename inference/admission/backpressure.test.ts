@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Backpressure } from './backpressure.ts';
 
@@ -136,4 +139,63 @@ test('a server that leaves reads from everybody first; a connection that is gone
   expect(paused(server)).toBe(1);
   expect(waiting[0]!.reading).toBe(false);
   expect(server.backpressure.pausedConnections).toBe(0);
+});
+
+test('pipelined refusals of one connection pause it once', () => {
+  const server = aServer({ connections: 400 });
+  server.run(300);
+  const [one, other] = server.connections.filter(({ reading }) => reading) as Connection[];
+  const before = server.backpressure.pausedConnections;
+  server.refuse(one!);
+  server.refuse(one!);
+  server.refuse(other!);
+  expect(server.backpressure.pausedConnections).toBe(before + 1);
+});
+
+test('of a real connection nothing is read during its pause; its next request is answered afterwards', async () => {
+  vi.useRealTimers();
+  const clock = { ms: 0 };
+  const limits = { refusingShare: 0.4, maxPauseMs: 1_000 };
+  const backpressure = new Backpressure({ nowMs: () => clock.ms, activeMs: () => clock.ms, limits });
+  // a rush that nobody rests from: it has no connections
+  for (let i = 0; i < 10_000; i++) {
+    backpressure.refused({}, backpressure.arrived({}, clock.ms), clock.ms);
+    clock.ms += 0.05;
+  }
+  const seen: (readonly [string, number])[] = [];
+  const http = createServer((request, response) => {
+    const sentMs = backpressure.arrived(request.socket, clock.ms);
+    seen.push([request.url!, sentMs]);
+    if (request.url === '/refused') backpressure.refused(request.socket, sentMs, clock.ms);
+    response.end('told');
+  }).listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  const open = async (): Promise<Socket> => {
+    const socket = connect((http.address() as AddressInfo).port, '127.0.0.1');
+    await once(socket, 'connect');
+    return socket;
+  };
+  const ask = async (socket: Socket, path: string): Promise<void> => {
+    socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`);
+    await once(socket, 'data');
+  };
+  const [paused, other] = [await open(), await open()];
+  try {
+    const pausedAtMs = clock.ms;
+    await ask(paused, '/refused');
+    await vi.waitFor(() => expect(backpressure.pausedConnections).toBe(1));
+    const answered = ask(paused, '/during');
+    for (let i = 0; i < 20; i++) await ask(other, '/other');
+    expect(seen.map(([path]) => path)).not.toContain('/during');
+    clock.ms += 1_000;
+    await answered;
+    expect(seen.at(-1)).toEqual(['/during', pausedAtMs]);
+    await ask(paused, '/after');
+    expect(seen.at(-1)).toEqual(['/after', clock.ms]);
+    expect(backpressure.pausedConnections).toBe(0);
+  } finally {
+    paused.destroy();
+    other.destroy();
+    http.close();
+  }
 });

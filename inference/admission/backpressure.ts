@@ -103,6 +103,8 @@ export class Backpressure {
     if (nowMs - this.#windowFromMs >= WINDOW_MS) this.#judge(nowMs);
     // who has just waited is not made to wait again
     if (this.#pauseMs === 0 || sentMs < nowMs || !isPausable(socket)) return;
+    // of pipelined requests each may be refused
+    if (this.#toPause.at(-1) === socket) return;
     // The rest of the request is still in the parser, which reads on when it is done: by the time of the next one. That is waited
     // for, and not a turn of the event loop: with more than 1,024 readable connections libuv polls 48 times before it ends one.
     if (this.#toPause.length === 0) setImmediate(() => this.#pauseThem());
