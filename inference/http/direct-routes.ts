@@ -8,18 +8,32 @@ import type { IncomingHttpHeaders, IncomingMessage, RequestListener, ServerRespo
 import type { FastifyInstance } from 'fastify';
 import { retryAfterSeconds } from '../../platform/http-server.ts';
 import { takeTrace, type TraceContext, traceparentOf } from '../../platform/trace-context.ts';
-import type { Ticket } from '../admission/admission.ts';
+import type { Door, Ticket } from '../admission/admission.ts';
 import { NORMAL } from '../admission/priority.ts';
+import { type Refusal, statusOfRefusal } from '../admission/refusal.ts';
 
 /** A `POST` whose body is there, of a known length, and not compressed. */
 export interface DirectRoute {
-  /** The whole address: names that need no decoding, and no query. */
+  /** The whole address: names that need no decoding, and no query. Its first group is the model. */
   readonly path: RegExp;
   readonly bodyLimitBytes: number;
   /** Of a content type; what says another one is the framework's to judge. Absent: any. */
   readonly contentType?: RegExp;
-  /** Called when the head has come. Either reads the body (`readBody`) or answers without it. */
-  readonly answer: (request: IncomingMessage, response: ServerResponse, path: RegExpExecArray) => void;
+  readonly door: Door;
+  /** In the form of the protocol at hand. */
+  readonly refusal: { readonly type: string; readonly write: (refusal: Refusal, url: string) => string };
+  /** Answers, or throws, or rejects before anything has been sent. */
+  readonly answer: (call: DirectCall) => Promise<void>;
+  readonly sendError: (request: IncomingMessage, response: ServerResponse, error: unknown) => void;
+}
+
+/** A request that was let in, with all of its body. */
+export interface DirectCall {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly path: RegExpExecArray;
+  readonly ticket: Readonly<Ticket>;
+  readonly body: Buffer;
 }
 
 /** Puts a route between the server's requests and the framework. Must be called before the server listens. */
@@ -35,13 +49,43 @@ export function installDirectRoute(app: FastifyInstance, route: DirectRoute): vo
   app.server.removeAllListeners('request');
   app.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     if (request.method === 'POST' && !closing) {
-      const matched = route.path.exec(request.url!);
-      if (matched !== null && isPlain(request.headers, route)) {
-        route.answer(request, response, matched);
+      const path = route.path.exec(request.url!);
+      if (path !== null && isPlain(request.headers, route)) {
+        carryOut(route, request, response, path);
         return;
       }
     }
     for (const listener of others) listener.call(app.server, request, response);
+  });
+}
+
+function carryOut(
+  { door, refusal, answer, sendError }: DirectRoute,
+  request: IncomingMessage,
+  response: ServerResponse,
+  path: RegExpExecArray,
+): void {
+  const ticket: Ticket = { arrivedMs: 0, deadlineMs: Infinity, priority: NORMAL };
+  try {
+    const refused = door.admit(ticket, request, path[1]!, performance.now());
+    if (refused !== null) {
+      // the body is not looked at; what of it has come, node drops
+      const body = refusal.write(refused, request.url!);
+      const { retryAfterMs } = refused;
+      send(request, response, { status: statusOfRefusal(refused), type: refusal.type, body, retryAfterMs });
+      return;
+    }
+  } catch (error) {
+    sendError(request, response, error);
+    return;
+  }
+  readBody(request, (body) => {
+    const fail = (error: unknown): void => sendError(request, response, error);
+    try {
+      answer({ request, response, path, ticket, body }).catch(fail);
+    } catch (error) {
+      fail(error);
+    }
   });
 }
 
@@ -52,12 +96,7 @@ function isPlain(headers: IncomingHttpHeaders, { bodyLimitBytes, contentType }: 
   return contentType === undefined || type === undefined || contentType.test(type);
 }
 
-/** For the door to fill in. */
-export function newTicket(): Ticket {
-  return { arrivedMs: 0, deadlineMs: Infinity, priority: NORMAL };
-}
-
-export function readBody(request: IncomingMessage, done: (body: Buffer) => void): void {
+function readBody(request: IncomingMessage, done: (body: Buffer) => void): void {
   // most bodies come in one piece with their head
   let body: Buffer | null = null;
   let pieces: Buffer[] | null = null;
