@@ -48,6 +48,12 @@ function aServer({ connections = 100, refusalMs = 0.05, active = 1 } = {}) {
       pass(refusalMs);
       return sentMs;
     },
+    /** Some that are read from, and have asked since they were not. */
+    listened(): Connection[] {
+      const some = server.connections.filter(({ reading }) => reading).slice(0, 3);
+      for (const connection of some) backpressure.arrived(connection, clock.ms);
+      return some;
+    },
     /** For `ms`: each connection that is read from asks at once and is refused; between such rounds a batch runs. */
     run(ms: number, batchMs = 2): void {
       const untilMs = clock.ms + ms;
@@ -93,7 +99,7 @@ test('an event loop with time to spare refuses as much as it is asked', () => {
 test('a connection is paused when its request has left the parser: with the next request of another, or the next turn', () => {
   const server = aServer({ connections: 400 });
   server.run(300);
-  const [first, second, third] = server.connections.filter(({ reading }) => reading) as Connection[];
+  const [first, second, third] = server.listened();
   server.refuse(first!);
   expect(first!.reading).toBe(true);
   server.refuse(second!);
@@ -106,7 +112,7 @@ test('a connection is paused when its request has left the parser: with the next
 test('what was sent during a pause counts from its start, once, and is not paused for again', () => {
   const server = aServer({ connections: 400 });
   server.run(300);
-  const connection = server.connections.find(({ reading }) => reading)!;
+  const [connection] = server.listened() as [Connection];
   server.refuse(connection);
   const pausedAtMs = server.clock.ms;
   vi.runOnlyPendingTimers();
@@ -141,10 +147,23 @@ test('a server that leaves reads from everybody first; a connection that is gone
   expect(server.backpressure.pausedConnections).toBe(0);
 });
 
+test('a pause ends in its time in the midst of a turn of the event loop, in which no timer goes off', () => {
+  const server = aServer({ connections: 400 });
+  server.run(300);
+  const [one, other] = server.listened();
+  server.refuse(one!);
+  server.refuse(other!);
+  expect(one!.reading).toBe(false);
+  server.clock.ms += 1_000;
+  server.clock.activeMs += 1_000;
+  server.backpressure.arrived(other!, server.clock.ms);
+  expect(one!.reading).toBe(true);
+});
+
 test('pipelined refusals of one connection pause it once', () => {
   const server = aServer({ connections: 400 });
   server.run(300);
-  const [one, other] = server.connections.filter(({ reading }) => reading) as Connection[];
+  const [one, other] = server.listened();
   const before = server.backpressure.pausedConnections;
   server.refuse(one!);
   server.refuse(one!);

@@ -90,6 +90,8 @@ export class Backpressure {
     this.#lastRefusedMs = -Infinity;
     if (this.#toPause.length > 0 && this.#toPause.at(-1) !== socket) this.#pauseThem();
     if (!this.#hasPaused) return nowMs;
+    // timers wait for the end of a turn, too
+    if (this.#timer !== null && nowMs - this.#tick.atMs >= TICK_MS) this.#look();
     const sinceMs = this.#unreadSince.get(socket);
     if (sinceMs === undefined) return nowMs;
     this.#unreadSince.delete(socket);

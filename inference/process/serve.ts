@@ -8,6 +8,11 @@ import { announceListening, type ReadinessMessage } from './process-messages.ts'
 import type { ServingNode } from './serving-node.ts';
 
 const READINESS_EVERY_MS = 100;
+/**
+ * Connections that the kernel keeps until they are accepted; it may allow fewer (`net.core.somaxconn`). Node's 511 are passed by a
+ * gateway that comes back with its thousands, and who is beyond waits for TCP to try again: a second, then two, then four.
+ */
+const BACKLOG = 4_096;
 
 /** Puts a node behind its port as soon as it can answer, and takes it off again in order. */
 export async function serve(node: ServingNode, config: Config, logger: Logger, shutdown: Shutdown): Promise<void> {
@@ -22,7 +27,8 @@ export async function serve(node: ServingNode, config: Config, logger: Logger, s
   // the port comes from the primary over a channel that keeps no process alive (see createShutdown), so something must
   const starting = setInterval(() => undefined, READINESS_EVERY_MS);
   await untilReady(node);
-  const url = await node.app.listen({ host: config.inferenceHost, port: config.inferencePort });
+  const { inferenceHost: host, inferencePort: port } = config;
+  const url = await node.app.listen({ host, port, backlog: BACKLOG });
   if (config.inferenceGrpcPort >= 0) await serveGrpc(node, config, logger, shutdown);
   clearInterval(starting);
   reportReadiness(node);
