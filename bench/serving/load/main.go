@@ -172,6 +172,8 @@ func main() {
 	json.NewEncoder(os.Stdout).Encode(measure(clients, requests, *rate, *seconds))
 }
 
+const acceptedWithin = 200 * time.Microsecond
+
 // Connections stand before the clock starts: what is measured is a server under a steady load, not 256 clients arriving at once.
 func connectAll(address string, connections int) []*client {
 	clients := make([]*client, connections)
@@ -185,6 +187,8 @@ func connectAll(address string, connections int) []*client {
 		}(clients[w])
 	}
 	connecting.Wait()
+	// the kernel says that a connection stands before the server has accepted it
+	time.Sleep(time.Duration(connections) * acceptedWithin)
 	return clients
 }
 
