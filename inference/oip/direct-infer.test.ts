@@ -7,6 +7,12 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createLogger } from '../../platform/logger.ts';
+import {
+  type Ask,
+  comparable,
+  overSocket as socketTo,
+  throughFramework as frameworkOf,
+} from '../../test/setup/both-ways.ts';
 import { createDrain } from '../http/drain.ts';
 import { linearOnnx } from '../model/onnx-fixture.ts';
 import type { ServingNode } from '../process/serving-node.ts';
@@ -33,31 +39,8 @@ afterEach(async () => {
 const URL_OF_INFER = '/v2/models/m/infer';
 const ROW = JSON.stringify({ id: 'é', inputs: [{ name: 'features', datatype: 'FP32', shape: [1, 2], data: [1, 2] }] });
 
-interface Given {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, unknown>>;
-  readonly body: Buffer;
-}
-
-function overSocket(url: string, body: Buffer | string, headers: Record<string, string> = {}): Promise<Given> {
-  return new Promise((resolve, reject) => {
-    const length = { 'content-length': String(Buffer.byteLength(body)) };
-    const call = httpRequest({ port, path: url, method: 'POST', headers: { ...length, ...headers } }, (response) => {
-      const pieces: Buffer[] = [];
-      response.on('data', (piece: Buffer) => pieces.push(piece));
-      response.on('end', () =>
-        resolve({ status: response.statusCode!, headers: response.headers, body: Buffer.concat(pieces) }),
-      );
-    });
-    call.on('error', reject).end(body);
-  });
-}
-
-/** The framework's route: injected requests do not come over the server's socket. */
-async function throughFramework(url: string, payload: Buffer | string, headers = {}): Promise<Given> {
-  const { statusCode, headers: given, rawPayload } = await node.app.inject({ method: 'POST', url, payload, headers });
-  return { status: statusCode, headers: given, body: rawPayload };
-}
+const overSocket: Ask = (...asked) => socketTo(port)(...asked);
+const throughFramework: Ask = (...asked) => frameworkOf(node.app)(...asked);
 
 const raw = Buffer.from(Float32Array.of(1, 2).buffer);
 const many = JSON.stringify({
@@ -90,13 +73,7 @@ test.each<[string, string, Buffer | string, Record<string, string>]>([
   ['no body', URL_OF_INFER, '', {}],
 ])('%s is answered over a socket as by the framework', async (_, url, body, headers) => {
   const [direct, framework] = [await overSocket(url, body, headers), await throughFramework(url, body, headers)];
-  expect(direct.status).toBe(framework.status);
-  expect(direct.body.toString('latin1')).toBe(framework.body.toString('latin1'));
-  const told = ({ headers: all }: Given) => {
-    const { date: _date, 'x-request-id': id, 'keep-alive': _alive, connection: _connection, ...others } = all;
-    return { ...others, id: headers['x-request-id'] === undefined ? typeof id : id };
-  };
-  expect(told(direct)).toEqual(told(framework));
+  expect(comparable(direct, headers)).toEqual(comparable(framework, headers));
 });
 
 test('a compressed answer holds what the plain one does', async () => {

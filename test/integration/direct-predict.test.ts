@@ -1,6 +1,6 @@
-import { request as httpRequest } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Ask, comparable, overSocket as socketTo, throughFramework as frameworkOf } from '../setup/both-ways.ts';
 import { GOOD_INSTANCE, GOOD_SCORE, PREDICT, type RoutedModel, startRoutedModel } from './oip/routed-model.ts';
 
 let routed: RoutedModel;
@@ -9,31 +9,8 @@ beforeAll(async () => {
 });
 afterAll(() => routed.close());
 
-interface Given {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, unknown>>;
-  readonly body: string;
-}
-
-function overSocket(path: string, body: Buffer | string, headers: Record<string, string> = {}): Promise<Given> {
-  return new Promise((resolve, reject) => {
-    const length = { 'content-length': String(Buffer.byteLength(body)) };
-    const options = { port: routed.port, path, method: 'POST', headers: { ...length, ...headers } };
-    const call = httpRequest(options, (response) => {
-      void response
-        .setEncoding('utf8')
-        .toArray()
-        .then((pieces) => resolve({ status: response.statusCode!, headers: response.headers, body: pieces.join('') }));
-    });
-    call.on('error', reject).end(body);
-  });
-}
-
-/** The framework's route: injected requests do not come over the server's socket. */
-async function throughFramework(url: string, payload: Buffer | string, headers = {}): Promise<Given> {
-  const { statusCode, headers: given, body } = await routed.node.app.inject({ method: 'POST', url, payload, headers });
-  return { status: statusCode, headers: given, body };
-}
+const overSocket: Ask = (...asked) => socketTo(routed.port)(...asked);
+const throughFramework: Ask = (...asked) => frameworkOf(routed.node.app)(...asked);
 
 /** At a given moment, so that two answers are alike. */
 const INSTANCE = JSON.stringify({ ...JSON.parse(GOOD_INSTANCE), id: 'é', asOf: '2026-01-01T00:00:00Z' });
@@ -63,17 +40,14 @@ test.each<[string, string, Buffer | string, Record<string, string>, number]>([
 ])('%s is answered over a socket as by the framework', async (_, path, body, headers, status) => {
   const [direct, framework] = [await overSocket(path, body, headers), await throughFramework(path, body, headers)];
   expect(direct.status).toBe(status);
-  const told = ({ headers: all, ...answer }: Given) => {
-    const { date: _date, 'x-request-id': id, 'keep-alive': _alive, connection: _connection, ...others } = all;
-    return { ...answer, headers: { ...others, id: headers['x-request-id'] ? id : typeof id } };
-  };
-  expect(told(direct)).toEqual(told(framework));
+  expect(comparable(direct, headers)).toEqual(comparable(framework, headers));
 });
 
 test('a prediction that cannot be in time is refused alike, and told when to try again', async () => {
   const headers = { 'x-serin-deadline-ms': '0.000001' };
   // what a batch takes must be known first
-  for (let i = 0; i < 5; i++) expect((await overSocket(PREDICT, INSTANCE)).body).toContain(`"score":${GOOD_SCORE}`);
+  for (let i = 0; i < 5; i++)
+    expect((await overSocket(PREDICT, INSTANCE)).body.toString()).toContain(`"score":${GOOD_SCORE}`);
   for (const ask of [overSocket, throughFramework]) {
     const refused = await ask(PREDICT, INSTANCE, headers);
     expect([refused.status, refused.headers['retry-after'], refused.headers['content-type']]).toEqual([
@@ -81,7 +55,11 @@ test('a prediction that cannot be in time is refused alike, and told when to try
       '1',
       'application/problem+json; charset=utf-8',
     ]);
-    expect(JSON.parse(refused.body)).toMatchObject({ code: 'OVERLOADED', reason: 'deadline', instance: PREDICT });
+    expect(JSON.parse(refused.body.toString())).toMatchObject({
+      code: 'OVERLOADED',
+      reason: 'deadline',
+      instance: PREDICT,
+    });
   }
 });
 
