@@ -6,7 +6,6 @@ export function echoTrace(
   { headers }: Pick<FastifyRequest, 'headers'>,
   reply: Pick<FastifyReply, 'header'>,
 ): TraceContext | undefined {
-  if (headers['traceparent'] === undefined) return undefined;
   const trace = takeTrace(headers);
   if (trace !== undefined) void reply.header('traceparent', traceparentOf(trace));
   return trace;

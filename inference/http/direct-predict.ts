@@ -19,7 +19,7 @@ export function directPredict(deps: PredictDeps, log: FastifyBaseLogger): Direct
     door: deps.door,
     refusal: { type: PROBLEM, write: problemRefusal },
     answer({ request, response, path, ticket, body }) {
-      const trace = request.headers['traceparent'] === undefined ? undefined : takeTrace(request.headers);
+      const trace = takeTrace(request.headers);
       const call = { model: path[1]!, request, ticket, trace, explain: false, body: parseJson(body) };
       return callPredict(deps, call, (text) =>
         send(request, response, { status: 200, type: PREDICT_TYPE, body: text, trace }),

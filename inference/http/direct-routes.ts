@@ -135,10 +135,8 @@ export function send(
     headers.push('retry-after', String(retryAfterSeconds(retryAfterMs)));
     headers.push('retry-after-ms', String(Math.ceil(retryAfterMs)));
   }
-  if (request.headers['traceparent'] !== undefined) {
-    const span = trace ?? takeTrace(request.headers);
-    if (span !== undefined) headers.push('traceparent', traceparentOf(span));
-  }
+  const span = trace ?? takeTrace(request.headers);
+  if (span !== undefined) headers.push('traceparent', traceparentOf(span));
   response.writeHead(status, headers);
   response.end(body);
 }
