@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
+const SETUP = ['test/setup/property-seed.ts'];
 const ELSEWHERE = ['**/node_modules/**', 'dist/**', '.serin/**'];
 
 /**
@@ -13,6 +14,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          setupFiles: SETUP,
           include: ['**/*.test.ts'],
           exclude: [...ELSEWHERE, 'test/integration/**', 'test/e2e/**'],
           // it ends what hangs; the slowest tests take 10 s on a quiet machine
@@ -23,6 +25,7 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
+          setupFiles: SETUP,
           include: ['test/integration/**/*.test.ts'],
           exclude: ELSEWHERE,
           globalSetup: ['test/setup/services.ts'],

@@ -332,7 +332,7 @@ function fold(fn: AggregateSpec['fn'], cells: readonly Datum[], nulls: 'keep' | 
     case 'variance_pop':
       return present.length === 0 ? null : squares / numbers.length ** 2;
     case 'stddev_samp':
-      return present.length < 2 ? null : Math.sqrt(squares / (numbers.length * (numbers.length - 1)));
+      return present.length < 2 ? null : rootOfSixteenths(squares * 16, numbers.length * (numbers.length - 1));
     case 'min':
       return present.toSorted(byOrder)[0] ?? null;
     case 'max':
@@ -351,6 +351,19 @@ function fold(fn: AggregateSpec['fn'], cells: readonly Datum[], nulls: 'keep' | 
     default:
       throw new RangeError(`the worlds have no ${fn}`);
   }
+}
+
+/**
+ * √(sixteenths / 16 / divisor), rounded once: the quotient alone is no double. 80 bits below the point say which double is
+ * nearest, since a root half way between two doubles has 54 bits and its square no divisor but powers of two. NaN for a
+ * spread that is not finite.
+ */
+function rootOfSixteenths(sixteenths: number, divisor: number): number {
+  if (!Number.isFinite(sixteenths)) return NaN;
+  const square = (BigInt(sixteenths) << 160n) / BigInt(16 * divisor);
+  let root = 0n;
+  for (let bit = 1n << 100n; bit > 0n; bit >>= 1n) if ((root | bit) ** 2n <= square) root |= bit;
+  return Number(root) / 2 ** 80;
 }
 
 function byOrder(a: NonNullable<Datum>, b: NonNullable<Datum>): number {
