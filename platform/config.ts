@@ -164,6 +164,14 @@ export const CONFIG_SCHEMA = Type.Object({
     description: 'Rows that a client which was quiet may ask at once, shared as the rate is; 0: those of a second.',
     default: 0,
   }),
+  inferenceBodyMemoryMib: Type.Integer({
+    minimum: 0,
+    maximum: 16_777_216,
+    env: 'SERIN_INFERENCE_BODY_MEMORY_MIB',
+    description:
+      'Memory for request bodies in each inference process, MiB, from their arrival to their answer. Beyond it large bodies are refused. Small ones, which come in one piece, are not counted. 0: no bound.',
+    default: 256,
+  }),
   inferenceModelMemoryMib: Type.Integer({
     minimum: 0,
     maximum: 16_777_216,

@@ -1,6 +1,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { MicroBatcher, QueuedWork } from '../batching/micro-batcher.ts';
 import type { Backpressure } from './backpressure.ts';
+import type { BodyMemory } from './body-memory.ts';
 import type { CostBook } from './cost-book.ts';
 import { NORMAL, PRIORITIES, type Priority } from './priority.ts';
 import { REFUSAL_REASONS, type RefusalReason } from './refusal.ts';
@@ -10,6 +11,7 @@ export interface AdmissionMetricSources {
   /** By what is asked: `predict`, `infer`. */
   readonly costs: Readonly<Record<string, CostBook>>;
   readonly backpressure: Pick<Backpressure, 'pausedConnections'>;
+  readonly bodies: Pick<BodyMemory, 'heldBytes'>;
 }
 
 /** What an autoscaler looks at, and why requests were turned away. @param sources asked when metrics are read @returns counts a refusal */
@@ -20,7 +22,7 @@ export function createAdmissionMetrics(
   const registers = [registry];
   const refusals = new Counter({
     name: 'serin_inference_refused_total',
-    help: 'Requests refused: their deadline could not be met, their turn came too late, the queue was full, their place went to more urgent work, or their client was over its rate.',
+    help: 'Requests refused: their deadline could not be met, their turn came too late, the queue was full, their place went to more urgent work, their client was over its rate, or there was no room for their body.',
     labelNames: ['reason'],
     registers,
   });
@@ -44,6 +46,14 @@ export function createAdmissionMetrics(
     registers,
     collect() {
       this.set(sources().backpressure.pausedConnections);
+    },
+  });
+  new Gauge({
+    name: 'serin_inference_body_bytes',
+    help: 'What bodies that came in pieces hold until they are answered.',
+    registers,
+    collect() {
+      this.set(sources().bodies.heldBytes);
     },
   });
   new Gauge({

@@ -2,6 +2,7 @@ import { SerinError } from '../../domain/errors.ts';
 import type { Config } from '../../platform/config.ts';
 import type { MicroBatcher, QueuedWork } from '../batching/micro-batcher.ts';
 import type { Backpressure } from './backpressure.ts';
+import type { BodyMemory } from './body-memory.ts';
 import type { CostBook } from './cost-book.ts';
 import { BACKGROUND, NORMAL, type Priority, readPriority } from './priority.ts';
 import type { Refusal, RefusalReason } from './refusal.ts';
@@ -28,6 +29,8 @@ export interface AdmissionOptions {
   readonly onRefused: (reason: RefusalReason) => void;
   /** Told of what comes and of what is refused; absent: refusing may take what it takes. */
   readonly backpressure?: Pick<Backpressure, 'arrived' | 'refused'>;
+  /** Absent: bodies may take what they take. */
+  readonly bodies?: Pick<BodyMemory, 'hold' | 'letGo'>;
 }
 
 /** Requests of one kind: what they cost, and by when the contract of a model wants them answered. */
@@ -50,6 +53,9 @@ export interface Door {
   admit(ticket: Ticket, asker: Asker, model: string, nowMs: number): Refusal | null;
   /** Counts the rows of a request against its client's rate, but for the first, which `admit` has counted. */
   charge(asker: Asker, rows: number): void;
+  /** Room for a piece of a body, or for all of it; refusals are counted. @returns null: the bytes are held until `letGo` */
+  hold(bytes: number): Refusal | null;
+  letGo(bytes: number): void;
 }
 
 const MAX_DEADLINE_MS = 3_600_000;
@@ -75,6 +81,12 @@ export class Admission {
       charge: (asker, rows) => {
         if (this.#buckets !== null && rows > 1) this.#buckets.charge(clientOf(asker), rows - 1, performance.now());
       },
+      hold: (bytes) => {
+        const refusal = this.#options.bodies?.hold(bytes) ?? null;
+        if (refusal !== null) this.#options.onRefused(refusal.reason);
+        return refusal;
+      },
+      letGo: (bytes) => this.#options.bodies?.letGo(bytes),
     };
   }
 

@@ -1,9 +1,16 @@
-/** Admission as a hook of the HTTP routes that compute something: it runs before the body of a request is read. */
-import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
+/** Admission as hooks of the HTTP routes that compute something: before the body of a request is read, and while it is. */
+import { finished, Transform } from 'node:stream';
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  onRequestHookHandler,
+  preParsingHookHandler,
+} from 'fastify';
 import { PROBLEM_TYPE, sayWhenToRetry } from '../../platform/http-server.ts';
 import type { Door, Ticket } from './admission.ts';
 import { NORMAL } from './priority.ts';
-import { problemRefusal, protocolRefusal, type Refusal, statusOfRefusal } from './refusal.ts';
+import { errorOfRefusal, problemRefusal, protocolRefusal, type Refusal, statusOfRefusal } from './refusal.ts';
 
 declare module 'fastify' {
   interface FastifyRequest extends Ticket {}
@@ -19,8 +26,17 @@ export function decorateTickets(app: FastifyInstance): void {
   app.decorateRequest('priority', NORMAL);
 }
 
+export interface DoorHooks {
+  readonly onRequest: onRequestHookHandler;
+  readonly preParsing: preParsingHookHandler;
+}
+
 /** For routes whose path names the model. */
-export function doorHook(door: Door, write: RefusalWriter): onRequestHookHandler {
+export function doorHooks(door: Door, write: RefusalWriter): DoorHooks {
+  return { onRequest: admitHook(door, write), preParsing: bodyHook(door) };
+}
+
+function admitHook(door: Door, write: RefusalWriter): onRequestHookHandler {
   return (request, reply, done) => {
     let refusal: Refusal | null;
     try {
@@ -36,6 +52,28 @@ export function doorHook(door: Door, write: RefusalWriter): onRequestHookHandler
     }
     sayWhenToRetry(reply, refusal.retryAfterMs);
     void reply.code(statusOfRefusal(refusal)).send(write(refusal, request, reply));
+  };
+}
+
+function bodyHook(door: Door): preParsingHookHandler {
+  return (_request, reply, payload, done) => {
+    let heldBytes = 0;
+    const counted = new Transform({
+      transform(piece: Buffer, _encoding, next) {
+        const refusal = door.hold(piece.length);
+        if (refusal !== null) {
+          next(errorOfRefusal(refusal));
+          return;
+        }
+        heldBytes += piece.length;
+        next(null, piece);
+      },
+    });
+    finished(reply.raw, () => door.letGo(heldBytes));
+    payload.once('error', (error) => counted.destroy(error));
+    // what is left of a refused body is read and dropped: the connection stays usable
+    counted.once('error', () => payload.resume());
+    done(null, payload.pipe(counted));
   };
 }
 

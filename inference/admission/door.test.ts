@@ -14,7 +14,7 @@ import { type GrpcListener, startGrpcServer } from '../oip/grpc-server.ts';
 import type { ServingNode } from '../process/serving-node.ts';
 import { startStandaloneNode } from '../process/standalone-node.ts';
 import type { Door } from './admission.ts';
-import { doorHook, writeProblemRefusal } from './door-hook.ts';
+import { doorHooks, writeProblemRefusal } from './door-hook.ts';
 
 const logger = createLogger({ service: 'inference', node: 'test', level: 'silent' });
 const PATH = '/v2/models/m/infer';
@@ -203,8 +203,8 @@ test('the product routes say it as a problem', async () => {
   const registry = createMetrics({ service: 'inference', node: 'test' });
   const app = createInferenceApp({ logger, registry, readiness: () => ({ ready: true, checks: {} }) });
   const refusal = { reason: 'deadline', detail: 'it would take 9 ms', retryAfterMs: 1_500 } as const;
-  const door: Door = { admit: () => refusal, charge: () => undefined };
-  app.post('/v1/models/:model/predict', { onRequest: doorHook(door, writeProblemRefusal) }, () => 'never');
+  const door: Door = { admit: () => refusal, charge: () => undefined, hold: () => null, letGo: () => undefined };
+  app.post('/v1/models/:model/predict', doorHooks(door, writeProblemRefusal), () => 'never');
   const answer = await app.inject({ method: 'POST', url: '/v1/models/m/predict', payload: '{"broken' });
   expect([answer.statusCode, answer.headers['content-type'], answer.headers['retry-after']]).toEqual([
     503,

@@ -1,10 +1,10 @@
 import { type ErrorCode, ERRORS, SerinError } from '../../domain/errors.ts';
 
-export const REFUSAL_REASONS = ['deadline', 'late', 'queue', 'priority', 'client'] as const;
+export const REFUSAL_REASONS = ['deadline', 'late', 'queue', 'priority', 'client', 'memory'] as const;
 
 /**
  * `deadline`: it would not be answered in time. `late`: it was thought to be, and its turn came too late. `queue`: there is no room. `priority`: its room went to more urgent work.
- * `client`: the client is over its rate.
+ * `client`: the client is over its rate. `memory`: there is no room for its body.
  */
 export type RefusalReason = (typeof REFUSAL_REASONS)[number];
 

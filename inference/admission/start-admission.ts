@@ -3,6 +3,7 @@ import type { Config } from '../../platform/config.ts';
 import { Admission, clientRateOf } from './admission.ts';
 import { type AdmissionMetricSources, createAdmissionMetrics } from './admission-metrics.ts';
 import { startBackpressure } from './backpressure.ts';
+import { BodyMemory } from './body-memory.ts';
 import type { RefusalReason } from './refusal.ts';
 
 export interface StartedAdmission {
@@ -17,11 +18,12 @@ export interface StartedAdmission {
 export function startAdmission(
   registry: Registry,
   config: Partial<Config>,
-  sources: () => Omit<AdmissionMetricSources, 'backpressure'>,
+  sources: () => Omit<AdmissionMetricSources, 'backpressure' | 'bodies'>,
 ): StartedAdmission {
   const backpressure = startBackpressure();
-  const onRefused = createAdmissionMetrics(registry, () => ({ ...sources(), backpressure }));
-  const admission = new Admission({ clientRate: clientRateOf(config), onRefused, backpressure });
+  const bodies = new BodyMemory((config.inferenceBodyMemoryMib ?? 0) * 2 ** 20);
+  const onRefused = createAdmissionMetrics(registry, () => ({ ...sources(), backpressure, bodies }));
+  const admission = new Admission({ clientRate: clientRateOf(config), onRefused, backpressure, bodies });
   return {
     admission,
     onRefused,

@@ -66,27 +66,31 @@ function carryOut(
   path: RegExpExecArray,
 ): void {
   const ticket: Ticket = { arrivedMs: 0, deadlineMs: Infinity, priority: NORMAL };
+  // what of the body comes, node drops
+  const refuse = (refused: Refusal): void => {
+    const body = refusal.write(refused, request.url!);
+    const { retryAfterMs } = refused;
+    send(request, response, { status: statusOfRefusal(refused), type: refusal.type, body, retryAfterMs });
+  };
   try {
     const refused = door.admit(ticket, request, path[1]!, performance.now());
     if (refused !== null) {
-      // the body is not looked at; what of it has come, node drops
-      const body = refusal.write(refused, request.url!);
-      const { retryAfterMs } = refused;
-      send(request, response, { status: statusOfRefusal(refused), type: refusal.type, body, retryAfterMs });
+      refuse(refused);
       return;
     }
   } catch (error) {
     sendError(request, response, error);
     return;
   }
-  readBody(request, (body) => {
+  const take = (body: Buffer): void => {
     const fail = (error: unknown): void => sendError(request, response, error);
     try {
       answer({ request, response, path, ticket, body }).catch(fail);
     } catch (error) {
       fail(error);
     }
-  });
+  };
+  readBody(request, response, door, take, refuse);
 }
 
 function isPlain(headers: IncomingHttpHeaders, { bodyLimitBytes, contentType }: DirectRoute): boolean {
@@ -96,15 +100,36 @@ function isPlain(headers: IncomingHttpHeaders, { bodyLimitBytes, contentType }: 
   return contentType === undefined || type === undefined || contentType.test(type);
 }
 
-function readBody(request: IncomingMessage, done: (body: Buffer) => void): void {
-  // most bodies come in one piece with their head
-  let body: Buffer | null = null;
+function readBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  door: Door,
+  done: (body: Buffer) => void,
+  refuse: (refusal: Refusal) => void,
+): void {
+  // most bodies come in one piece with their head, and hold no more than what was read from the socket
+  let first: Buffer | null = null;
   let pieces: Buffer[] | null = null;
+  let heldBytes = 0;
   request.on('data', (piece: Buffer) => {
-    if (body === null) body = piece;
-    else (pieces ??= [body]).push(piece);
+    if (first === null) {
+      first = piece;
+      return;
+    }
+    if (pieces === null) {
+      pieces = [first];
+      response.once('close', () => door.letGo(heldBytes));
+    }
+    pieces.push(piece);
+    const refused = door.hold(piece.length);
+    if (refused === null) {
+      heldBytes += piece.length;
+      return;
+    }
+    request.removeAllListeners('data').removeAllListeners('end');
+    refuse(refused);
   });
-  request.on('end', () => done(pieces === null ? body! : Buffer.concat(pieces)));
+  request.on('end', () => done(pieces === null ? first! : Buffer.concat(pieces)));
 }
 
 export function requestIdOf({ headers }: IncomingMessage): string {

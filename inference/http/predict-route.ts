@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { SerinError } from '../../domain/errors.ts';
 import { echoTrace } from '../../platform/echo-trace.ts';
-import { doorHook, writeProblemRefusal } from '../admission/door-hook.ts';
+import { doorHooks, writeProblemRefusal } from '../admission/door-hook.ts';
 import { directPredict } from './direct-predict.ts';
 import { installDirectRoute } from './direct-routes.ts';
 import { callPredict, PREDICT_TYPE, type PredictDeps } from './predict-call.ts';
@@ -14,8 +14,8 @@ interface PredictRoute {
 /** `POST /v1/models/{model}/predict`: entity keys and request fields in; score, label and who answered out. */
 export function registerPredictRoute(app: FastifyInstance, deps: PredictDeps): void {
   installDirectRoute(app, directPredict(deps, app.log));
-  const onRequest = doorHook(deps.door, writeProblemRefusal);
-  app.post<PredictRoute>('/v1/models/:model/predict', { onRequest }, async (request, reply) => {
+  const hooks = doorHooks(deps.door, writeProblemRefusal);
+  app.post<PredictRoute>('/v1/models/:model/predict', hooks, async (request, reply) => {
     const { params, query, raw, body } = request;
     const trace = echoTrace(request, reply);
     const explain = readExplain(query.explain);

@@ -7,7 +7,7 @@ import { installDirectRoute } from '../http/direct-routes.ts';
 import { learnMethods } from '../../platform/allowed-methods.ts';
 import { sayWhenToRetry } from '../../platform/http-server.ts';
 import type { Door } from '../admission/admission.ts';
-import { doorHook, writeProtocolRefusal } from '../admission/door-hook.ts';
+import { doorHooks, writeProtocolRefusal } from '../admission/door-hook.ts';
 import { decodeBody, encodeBody, encodingFor } from './content-encoding.ts';
 import {
   checkLoadParameters,
@@ -83,7 +83,7 @@ function registerServerRoutes(oip: FastifyInstance, { repository, isReady, serve
 
 function registerModelRoutes(oip: FastifyInstance, deps: OipDeps): void {
   const { repository, door } = deps;
-  const onRequest = doorHook(door, writeProtocolRefusal);
+  const hooks = doorHooks(door, writeProtocolRefusal);
   for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
     oip.get<ModelRoute>(path, ({ params }) => modelMetadata(repository.get(params.model, params.version)));
     oip.get<ModelRoute>(`${path}/config`, ({ params }) => configuration(repository.get(params.model, params.version)));
@@ -91,7 +91,7 @@ function registerModelRoutes(oip: FastifyInstance, deps: OipDeps): void {
       name: repository.get(params.model, params.version).name,
       ready: true,
     }));
-    oip.post<ModelRoute>(`${path}/infer`, { bodyLimit: MESSAGE_LIMIT_BYTES, onRequest }, async (request, reply) => {
+    oip.post<ModelRoute>(`${path}/infer`, { bodyLimit: MESSAGE_LIMIT_BYTES, ...hooks }, async (request, reply) => {
       const { model, version } = request.params;
       echoTrace(request, reply);
       const { body, headerLength } = await callInfer(deps, model, version, request.raw, request, bodyOf(request));
