@@ -15,6 +15,8 @@ export interface Route {
   readonly shadow: number | null;
   readonly salt: string;
   readonly rolloutId: string | null;
+  /** The request field that its rollout assigns by; null: what requests send as their unit. */
+  readonly unit: string | null;
   readonly updatedAt: number;
   readonly reason: string;
 }
@@ -25,7 +27,7 @@ export type RouteTarget = Pick<
 >;
 
 export async function findRoute(db: Db, model: string): Promise<Route | undefined> {
-  const row = await db.selectFrom('route').selectAll().where('model', '=', model).executeTakeFirst();
+  const row = await selectRoutes(db).where('route.model', '=', model).executeTakeFirst();
   return row && fromRow(row);
 }
 
@@ -36,8 +38,17 @@ export async function getRoute(db: Db, model: string): Promise<Route> {
 }
 
 export async function listRoutes(db: Db): Promise<Route[]> {
-  const rows = await db.selectFrom('route').selectAll().orderBy('model').execute();
+  const rows = await selectRoutes(db).orderBy('route.model').execute();
   return rows.map(fromRow);
+}
+
+/** With what their rollouts say of the unit: it is fixed when a rollout starts, as the rest of its policy is. */
+function selectRoutes(db: Db) {
+  return db
+    .selectFrom('route')
+    .leftJoin('rollout', 'rollout.rollout_id', 'route.rollout_id')
+    .selectAll('route')
+    .select(sql<string | null>`rollout.policy ->> 'unit'`.as('unit'));
 }
 
 /** The first route of a model: everything to `champion`. A model that has one keeps it. */
@@ -146,7 +157,7 @@ function sameTarget(route: Route, target: RouteTarget): boolean {
   );
 }
 
-function fromRow(row: Selectable<RouteTable>): Route {
+function fromRow(row: Selectable<RouteTable> & { readonly unit: string | null }): Route {
   return {
     model: row.model,
     epoch: row.epoch,
@@ -157,6 +168,7 @@ function fromRow(row: Selectable<RouteTable>): Route {
     shadow: row.shadow,
     salt: row.salt,
     rolloutId: row.rollout_id,
+    unit: row.unit,
     updatedAt: row.updated_at,
     reason: row.reason,
   };

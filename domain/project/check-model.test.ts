@@ -51,12 +51,14 @@ function aProject(contract: Partial<Parameters<typeof aModel>[0]> = {}): Project
 function aModel({
   calibration,
   validationFraction = 0.1,
+  unit,
   ...contract
 }: {
   classes?: readonly [string, string];
   slices?: { by: 'carrier' | 'distance' | 'stops' | 'night'; thresholds: Record<string, number> };
   calibration?: 'platt';
   validationFraction?: number;
+  unit?: string;
 }) {
   return model('late', {
     description: '',
@@ -72,6 +74,7 @@ function aModel({
     rollout: {
       stages: [{ weightPercent: 5, minDurationMs: 1, maxDurationMs: minutes(1).micros / 1000, minCanaryRequests: 1 }],
       guardrails: [{ metric: 'errors', margin: 0.01, direction: 'increase', required: true }],
+      ...(unit !== undefined && { unit }),
     },
     monitors: [],
     logSampleRate: 0.1,
@@ -107,6 +110,7 @@ test('classes, slices and a calibration are in the spec, and pass its check unch
 test('what an author leaves out is absent, so that the digests of projects stay', () => {
   const [declared] = aProject().models;
   for (const member of ['classes', 'slices']) expect(declared).not.toHaveProperty(member);
+  expect(declared!.rollout).not.toHaveProperty('unit');
   expect(declared!.trainings[0]).not.toHaveProperty('calibration');
 });
 
@@ -118,6 +122,12 @@ test.each([
   expect(checked(spec)).toEqual(spec);
 });
 
+test.each(['carrier', 'stops'])('the units of a rollout may be told by %s', (unit) => {
+  const spec = aProject({ unit });
+  expect(spec.models[0]!.rollout).toMatchObject({ unit });
+  expect(checked(spec)).toEqual(spec);
+});
+
 describe('refused', () => {
   // oxlint-disable-next-line typescript/no-explicit-any -- a spec as loose as what arrives over HTTP
   const cases: [string, string, RegExp, (model: any) => unknown][] = [
@@ -125,6 +135,19 @@ describe('refused', () => {
     ['three classes', 'SPEC_INVALID', /two different names/, (m) => (m.classes = ['a', 'b', 'c'])],
     ['one name twice', 'SPEC_INVALID', /two different names/, (m) => (m.classes = ['a', 'a'])],
     ['a class without a name', 'SPEC_INVALID', /two different names/, (m) => (m.classes = ['', 'a'])],
+    [
+      'units by an unknown field',
+      'REFERENCE_MISSING',
+      /rollout\.unit is "carier".*did you mean "carrier"\?/,
+      (m) => (m.rollout.unit = 'carier'),
+    ],
+    [
+      'units by a number with a point',
+      'SPEC_INVALID',
+      /rollout\.unit is "distance"; its type is f64; a unit is named by a field of type str or i64/,
+      (m) => (m.rollout.unit = 'distance'),
+    ],
+    ['units by nothing', 'SPEC_INVALID', /rollout\.unit is ""; it must be a text/, (m) => (m.rollout.unit = '')],
     [
       'slices by an unknown field',
       'REFERENCE_MISSING',

@@ -35,6 +35,7 @@ export function checkModel(model: ModelSpec, definitions: Definitions): void {
     return serve(featureSet, `${at}.featureSet`);
   });
   if (model.slices !== undefined) checkSlices(model.slices, [ruleSet, ...sets], `${path}.slices`);
+  if (model.rollout.unit !== undefined) checkUnit(model.rollout.unit, [ruleSet, ...sets], `${path}.rollout.unit`);
   const sliceable = new Map([...sent.keys(), ...sets.flatMap(featureNames)].map((name) => [name, name]));
   for (const [index, gate] of model.gates.entries()) {
     if (gate.kind === 'slices')
@@ -58,6 +59,15 @@ function checkSlices({ by, thresholds }: SliceThresholds, sets: readonly Feature
     const wrong = Object.keys(thresholds).find((value) => !isValue.test(value));
     if (wrong !== undefined)
       throw specInvalid(`${path}.thresholds`, wrong, `no value of the field ${by}, which is ${type}, is written so`);
+  }
+}
+
+/** Whoever is champion meanwhile, the field is in the request; its values tell units apart, and each has one text. */
+function checkUnit(unit: string, sets: readonly FeatureSetSpec[], path: string): void {
+  for (const set of sets) {
+    const type = resolve(unit, typesOf(set.request), path, `request field of ${versioned(set)}`);
+    if (type !== 'str' && type !== 'i64')
+      throw specInvalid(path, unit, `its type is ${type}; a unit is named by a field of type str or i64`);
   }
 }
 

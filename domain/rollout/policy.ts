@@ -57,6 +57,8 @@ export type DeadlinePolicy = (typeof DEADLINE_POLICIES)[number];
 
 /** How one version is delivered. Plain JSON; durations in milliseconds, as in Temporal. */
 export interface RolloutPolicy {
+  /** The request field whose value stays with one arm (a customer, a parcel). Absent: what a request sends as its `unit`, else each prediction is one. */
+  readonly unit?: string;
   readonly shadow: ShadowStage | null;
   readonly stages: readonly RampStage[];
   readonly watch: { readonly durationMs: number };
@@ -89,7 +91,7 @@ const DEFAULTS = {
   minBakeMs: 0,
 } as const satisfies Partial<RolloutPolicy>;
 
-const FIELDS = [...Object.keys(DEFAULTS), 'stages', 'guardrails', 'maxRolloutMs'];
+const FIELDS = [...Object.keys(DEFAULTS), 'stages', 'guardrails', 'maxRolloutMs', 'unit'];
 
 /**
  * The typed policy with its defaults filled in; throws SPEC_INVALID naming field, value and rule.
@@ -109,6 +111,7 @@ export function checkRolloutPolicy(value: unknown, path: string): RolloutPolicy 
   const minBakeMs = fields.durationMs('minBakeMs');
   const longestMs = longestWayMs(shadow, stages);
   const policy: RolloutPolicy = {
+    ...(fields.has('unit') && { unit: fields.text('unit') }),
     shadow,
     stages,
     watch: { durationMs: watch.durationMs('durationMs') },

@@ -41,6 +41,17 @@ test('what is left out: a new id, the id as unit, now', () => {
   expect(instance!.predictionId).toHaveLength(36);
 });
 
+test.each([
+  [{ key: 'a customer' }, 'a customer'],
+  [{ key: 'a customer', unit: 'u' }, 'u'],
+  [{ key: null }, 'p'],
+  [{ key: '' }, 'p'],
+  [{}, 'p'],
+])('where the rollout names a field, its value is the unit: %j', (fields, unit) => {
+  const route = { ...entry.route, unit: 'key' };
+  expect(readInstances({ id: 'p', x: 1, ...fields }, { ...entry, route }, NOW)).toMatchObject([{ unit }]);
+});
+
 test('a field that another version of the route reads is passed on', () => {
   const [instance] = readInstances({ x: 1, z: 5 }, entry, NOW);
   expect(instance).toMatchObject({ fields: { x: 1, z: 5 }, request: { x: 1 } });

@@ -62,13 +62,20 @@ function readInstance(members: Members, path: string, { entry, now, override }: 
   if (id !== undefined) refusePersonalId(predictionId, `${path}id`, request, entry);
   return {
     predictionId,
-    unit: unit === undefined ? predictionId : readText(unit, `${path}unit`),
+    unit: unit === undefined ? unitOf(entry, fields, predictionId) : readText(unit, `${path}unit`),
     asOf: asOf === undefined ? now : readInstant(asOf, `${path}asOf`),
     isReplay: asOf !== undefined,
     fields,
     request,
     ...(override !== undefined && { override }),
   };
+}
+
+/** By the field that the rollout names; where it names none, or its value is not known, each prediction is a unit of its own. */
+function unitOf({ route }: RouteEntry, fields: Members, predictionId: string): string {
+  if (route.unit === null || !Object.hasOwn(fields, route.unit)) return predictionId;
+  const value = fields[route.unit];
+  return (typeof value === 'string' && value !== '') || typeof value === 'number' ? String(value) : predictionId;
 }
 
 /** A field that only another version of the route reads is not the champion's to refuse. */

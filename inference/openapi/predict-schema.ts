@@ -50,7 +50,7 @@ function make({ route, champion, loaded }: RouteEntry): ModelSchema {
         type: 'string',
         minLength: 1,
         maxLength: 256,
-        description: 'What the assignment to an arm sticks to; the id when left out.',
+        description: `What the assignment to an arm sticks to; ${route.unit === null ? '' : `the value of ${route.unit}, or `}the id when left out.`,
       },
       asOf: {
         type: 'string',

@@ -139,6 +139,7 @@ export function aRoute(overrides: Partial<Route> = {}): Route {
     shadow: null,
     salt: 'salt',
     rolloutId: null,
+    unit: null,
     updatedAt: 0,
     reason: 'test',
     ...overrides,
