@@ -74,7 +74,8 @@ export async function openFeast(options: FeastStore, say: (line: string) => void
     ['-c', workDir, 'serve', '--host', '127.0.0.1', '--port', String(port), '--no-access-log'],
     { stdio: ['ignore', log, log], env, detached: true },
   );
-  const agent = new Agent({ connections: 1 });
+  // its server closes connections that were idle for 5 s; asking on one that it is about to close ends the run
+  const agent = new Agent({ connections: 1, keepAliveTimeout: 1_000, keepAliveMaxTimeout: 1_000 });
   const names = Array.from({ length: views }, (_, v) => Array.from({ length: features }, (__, f) => `view${v}:f${f}`));
   const ask = async (customersAsked: readonly number[]): Promise<boolean> => {
     const { statusCode, body } = await request(`http://127.0.0.1:${port}/get-online-features`, {
