@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 const SETUP = ['test/setup/property-seed.ts'];
 const ELSEWHERE = ['**/node_modules/**', 'dist/**', '.serin/**'];
+/** What is awaited comes when the machine has time for it, which on a busy one is not within Vitest's own second. */
+const PATIENT = { poll: { timeout: 30_000 } };
 
 /**
  * `unit` lies beside the sources and needs nothing; `integration` and `e2e` share one PostgreSQL and one Temporal server
@@ -17,6 +19,7 @@ export default defineConfig({
           setupFiles: SETUP,
           include: ['**/*.test.ts'],
           exclude: [...ELSEWHERE, 'test/integration/**', 'test/e2e/**'],
+          expect: PATIENT,
           // it ends what hangs; the slowest tests take 10 s on a quiet machine
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -30,8 +33,10 @@ export default defineConfig({
           exclude: ELSEWHERE,
           globalSetup: ['test/setup/services.ts'],
           pool: 'forks',
-          testTimeout: 90_000,
-          hookTimeout: 90_000,
+          expect: PATIENT,
+          // they end what hangs; beside two programs that take a core each, some tests need a minute
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
         },
       },
       {
@@ -42,6 +47,7 @@ export default defineConfig({
           globalSetup: ['test/setup/services.ts'],
           pool: 'forks',
           fileParallelism: false,
+          expect: PATIENT,
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },

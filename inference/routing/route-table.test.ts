@@ -1,4 +1,5 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
+import { eventually } from '../../test/setup/eventually.ts';
 import type { ModelReport } from '../model/model-report.ts';
 import type { VersionSource } from '../model/version-loader.ts';
 import { aRoute, aScorer, aVersion } from '../scoring/serving-fixture.ts';
@@ -69,7 +70,7 @@ test('a rollback to the warm last known good loads nothing, and does not wait fo
     aRoute({ model: 'other', champion: 9, lastKnownGood: 9 }),
     aRoute({ epoch: 2, champion: 1, lastKnownGood: 1 }),
   ]);
-  await vi.waitFor(() => expect(table.find('delay')).toMatchObject({ route: { epoch: 2 }, champion: { version: 1 } }));
+  await expect.poll(() => table.find('delay')).toMatchObject({ route: { epoch: 2 }, champion: { version: 1 } });
   expect(loads).not.toContain(1);
 });
 
@@ -84,7 +85,7 @@ test('versions that no route refers to are released, those of the route are not'
   const { table, released } = aTable();
   await table.apply([aRoute({ epoch: 1, shadow: 3 })]);
   await table.apply([aRoute({ epoch: 2 })]);
-  await vi.waitFor(() => expect(released).toEqual([3]));
+  await expect.poll(() => released).toEqual([3]);
   await table.apply([aRoute({ epoch: 3, shadow: 3 })]);
   expect(table.find('delay')!.shadow!.version).toBe(3);
 });
@@ -100,8 +101,15 @@ test('a model without a route is served no more', async () => {
 const hundred = (version: number): number => (version === 0 ? 0 : 100);
 async function askUntilLoaded(table: RouteTable, version: number) {
   expect(() => table.byNumber('delay', version)).toThrow(`version ${version} of "delay" is being loaded`);
-  return vi.waitFor(() => table.byNumber('delay', version)!);
+  return eventually('it is loaded', () => table.byNumber('delay', version));
 }
+const refusalOf = (table: RouteTable, version: number): string => {
+  try {
+    return `answered by ${table.byNumber('delay', version)?.version}`;
+  } catch (error) {
+    return (error as Error).message;
+  }
+};
 
 test('without a memory budget a version that no route names is not loaded', async () => {
   const { table, loads } = aTable();
@@ -127,7 +135,7 @@ test('beyond the budget the least recently used goes, never what the route names
   await askUntilLoaded(table, 8);
   table.byNumber('delay', 7);
   await askUntilLoaded(table, 9);
-  await vi.waitFor(() => expect(released).toEqual([8]));
+  await expect.poll(() => released).toEqual([8]);
   expect(table.byNumber('delay', 7)!.version).toBe(7);
   expect([...table.held()].map(({ version }) => version).toSorted()).toEqual(['0', '1', '2', '7', '9']);
 });
@@ -137,7 +145,7 @@ test('a new route makes room at the cost of what was asked for by number', async
   await table.apply([aRoute({ champion: 2, lastKnownGood: 1 })]);
   await askUntilLoaded(table, 9);
   await table.apply([aRoute({ epoch: 8, champion: 2, lastKnownGood: 1, canary: 3, canaryWeight: 100 })]);
-  await vi.waitFor(() => expect(released).toEqual([9]));
+  await expect.poll(() => released).toEqual([9]);
   expect(table.find('delay')!.canary!.version).toBe(3);
 });
 
@@ -146,11 +154,11 @@ test('a version that does not fit, or does not load, is refused with the reason 
   await table.apply([aRoute({ champion: 2, lastKnownGood: 1 })]);
   bad.set(8, 'the file is truncated');
   expect(() => table.byNumber('delay', 8)).toThrow('is being loaded');
-  await vi.waitFor(() => expect(() => table.byNumber('delay', 8)).toThrow('the file is truncated'));
+  await expect.poll(() => refusalOf(table, 8)).toContain('the file is truncated');
   expect(() => table.byNumber('delay', 9)).toThrow('is being loaded');
-  await vi.waitFor(() => expect(() => table.byNumber('delay', 9)).toThrow('does not fit into the memory'));
+  await expect.poll(() => refusalOf(table, 9)).toContain('does not fit into the memory');
   expect(() => table.byNumber('delay', 9)).toThrow('does not fit into the memory');
   expect(loads.filter((version) => version > 2)).toEqual([8, 9]);
-  await vi.waitFor(() => expect(released).toEqual([9]));
+  await expect.poll(() => released).toEqual([9]);
   expect(table.find('delay')!.champion.version).toBe(2);
 });

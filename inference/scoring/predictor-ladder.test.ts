@@ -1,4 +1,4 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import type { ServedVersion } from '../model/served-version.ts';
 import type { Answer } from './answer.ts';
 import type { OnlineReader } from './feature-batch.ts';
@@ -158,7 +158,7 @@ test('a canary that hangs in its thread holds up its own rows alone, until its t
   const champions = settled.length;
   expect(champions).toBeGreaterThan(0);
   expect(new Set(settled)).toEqual(new Set(['champion by champion']));
-  await vi.waitFor(() => expect(settled).toHaveLength(20));
+  await expect.poll(() => settled).toHaveLength(20);
   expect(new Set(settled.slice(champions))).toEqual(new Set(['canary by champion']));
   expect(ledger.answers.filter(({ reason }) => reason === 'timeout')).toHaveLength(20 - champions);
 });

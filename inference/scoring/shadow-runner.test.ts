@@ -1,4 +1,4 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { MicroBatcher } from '../batching/micro-batcher.ts';
 import type { Answer } from './answer.ts';
 import type { Work } from './predictor.ts';
@@ -20,7 +20,7 @@ test('the shadow scores what was answered, in its order, with what the batch rea
   const { predict, ledger } = aPredictor(await anEntry({ champion: aVersion(2, aScorer(sum)), shadow }), { store });
   await predict([anInstance('a', { x: 0.25, key: 'k' })], [anInstance('b', { x: 0.125 })]);
   expect(ledger.shadows).toEqual([]);
-  await vi.waitFor(() => expect(ledger.shadows).toHaveLength(2));
+  await expect.poll(() => ledger.shadows).toHaveLength(2);
   expect(
     ledger.shadows.map(({ answer, score, label, error }) => [
       answer.instance.predictionId,
@@ -42,7 +42,7 @@ test('a shadow that throws is counted and never seen', async () => {
   );
   const [[answer]] = (await predict([anInstance('a', { x: 0.25 })])) as [[Answer]];
   expect(answer).toMatchObject({ score: 0.25, error: null });
-  await vi.waitFor(() => expect(ledger.shadows.map(({ error }) => error)).toEqual(['the session is gone']));
+  await expect.poll(() => ledger.shadows.map(({ error }) => error)).toEqual(['the session is gone']);
 });
 
 test('the shadow gives way when requests wait', async () => {
@@ -125,7 +125,7 @@ test('a large batch is scored in pieces, each as long as a piece may be, in orde
     },
   });
   await submit(21);
-  await vi.waitFor(() => expect(ledger.shadows).toHaveLength(21));
+  await expect.poll(() => ledger.shadows).toHaveLength(21);
   expect(ledger.shadows.map(({ score }) => score)).toEqual(Array.from({ length: 21 }, (_, i) => i));
   // one row to learn what a row takes, then four at a time
   expect(scorer.runs).toBe(6);
@@ -136,10 +136,10 @@ test('while requests wait no piece is begun; a shadow that gets no quiet moment 
   clock.queuedRows = 1;
   expect(await submit(3)).toBe(true);
   const before = clock.looks;
-  await vi.waitFor(() => expect(clock.looks).toBeGreaterThan(before + 2));
+  await expect.poll(() => clock.looks).toBeGreaterThan(before + 2);
   expect([scorer.runs, ledger.dropped]).toEqual([0, 0]);
   clock.ms += SHADOW_LIMITS.maxWaitMs + 1;
-  await vi.waitFor(() => expect(ledger.dropped).toBe(3));
+  await expect.poll(() => ledger.dropped).toBe(3);
   expect(scorer.runs).toBe(0);
 });
 
@@ -167,7 +167,7 @@ test('under a full queue no answer waits for the shadow, and all of its rows are
   // the queue was full from the first batch to the last: until all were answered the shadow was not asked once
   expect(answered.map(({ score }) => score)).toEqual(Array.from({ length: 400 }, (_, i) => i));
   expect(answered.every(({ runs }) => runs === 0)).toBe(true);
-  await vi.waitFor(() => expect(ledger.shadows.length + ledger.dropped).toBe(400));
+  await expect.poll(() => ledger.shadows.length + ledger.dropped).toBe(400);
   expect(ledger.dropped).toBeGreaterThan(300);
 });
 
@@ -179,5 +179,5 @@ test('a shadow that hangs in its thread costs nobody anything, and comes back to
   });
   const { predict, ledger } = aPredictor(entry);
   await predict([anInstance('a')]);
-  await vi.waitFor(() => expect(ledger.shadows.map(({ error }) => error)).toEqual(['it did not compute within 20 ms']));
+  await expect.poll(() => ledger.shadows.map(({ error }) => error)).toEqual(['it did not compute within 20 ms']);
 });

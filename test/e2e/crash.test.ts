@@ -12,7 +12,7 @@ beforeAll(async () => {
   parcels = await ParcelsPlatform.start();
   const { version } = await parcels.train(SHORT_TRAINING);
   undisturbed = await parcels.rollOut(version, { atPercent: 20, disturb: async () => {} });
-}, 120_000);
+}, 300_000);
 afterAll(() => parcels?.stop());
 
 /** Waits until callers have had this many answers more. */

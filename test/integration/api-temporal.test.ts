@@ -4,6 +4,9 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { connectWorkflows, type Workflows } from '../../api/workflow-client.ts';
 import { type ApiFixture, createApiFixture } from '../setup/api-fixture.ts';
 
+/** A call that keeps its deadline of some seconds is done before, also on a busy machine. */
+const HANGING_MS = 20_000;
+
 let workflows: Workflows;
 beforeAll(() => {
   workflows = connectWorkflows({
@@ -41,7 +44,7 @@ test('waiting for a workflow that does not end answers that it runs, when the wa
   await workflows.start(ingestion(workflowId));
   const startedAt = performance.now();
   expect(await workflows.find(workflowId, { waitMs: 300 })).toMatchObject({ status: 'running' });
-  expect(performance.now() - startedAt).toBeLessThan(5_000);
+  expect(performance.now() - startedAt).toBeLessThan(HANGING_MS);
   await workflows.cancel(workflowId);
 });
 
@@ -87,7 +90,7 @@ test.each([
     code: 'TEMPORAL_UNAVAILABLE',
     status: 503,
   });
-  expect(performance.now() - startedAt).toBeLessThan(8_000);
+  expect(performance.now() - startedAt).toBeLessThan(HANGING_MS);
   expect(await down.isReachable()).toBe(false);
   await down.close();
 });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Pool } from 'undici';
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { applyProject, projectDigest } from '../../db/apply-project.ts';
 import { connectDatabase, type Database } from '../../db/database.ts';
 import { listAnsweringVersions } from '../../db/predictions.ts';
@@ -32,7 +32,8 @@ import { createLogger } from '../../platform/logger.ts';
 import { createTestDatabase } from '../setup/test-database.ts';
 
 const logger = createLogger({ service: 'inference', node: 'test', level: 'silent' });
-const TIMEOUT_MS = 150;
+/** Long, so that what works answers within it on a busy machine too; only what hangs is waited for so long. */
+const TIMEOUT_MS = 2_000;
 const NOW = Date.now() * 1_000;
 
 const rides = source('rides', {
@@ -302,9 +303,8 @@ test('versions that hang cost a request their time once; afterwards nobody waits
   await start();
   faults.set('precise@2', 'hangs');
   expect((await ask('a')).prediction).toMatchObject({ score: 5, rung: 'last_known_good', reason: 'timeout' });
-  const startedMs = performance.now();
   const answers = await Promise.all(Array.from({ length: 50 }, (_, i) => ask(`b${i}`)));
-  expect(performance.now() - startedMs).toBeLessThan(50 * TIMEOUT_MS);
+  // not `timeout`: it was not asked, so nobody waited
   for (const { prediction } of answers)
     expect(prediction).toMatchObject({ rung: 'last_known_good', reason: 'circuit_open' });
 });
@@ -312,10 +312,7 @@ test('versions that hang cost a request their time once; afterwards nobody waits
 test('a version that works again is taken back', async () => {
   await start();
   faults.set('precise@2', 'throws');
-  await vi.waitFor(async () => expect((await ask('a')).prediction.reason).toBe('circuit_open'), { timeout: 20_000 });
+  await expect.poll(async () => (await ask('a')).prediction.reason).toBe('circuit_open');
   faults.clear();
-  await vi.waitFor(async () => expect((await ask('b')).prediction.rung).toBe('champion'), {
-    timeout: 30_000,
-    interval: 100,
-  });
-}, 60_000);
+  await expect.poll(async () => (await ask('b')).prediction.rung, { interval: 100 }).toBe('champion');
+});

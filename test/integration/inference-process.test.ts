@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Pool } from 'undici';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { applyProject } from '../../db/apply-project.ts';
 import { connectDatabase, type Database } from '../../db/database.ts';
 import { getRouteReach } from '../../db/nodes.ts';
 import { compiledModule } from '../../domain/compiled-module.ts';
 import { PROJECT_FORMAT, type ProjectSpec } from '../../domain/project/spec.ts';
+import { eventually } from '../setup/eventually.ts';
 import { createTestDatabase } from '../setup/test-database.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -90,13 +91,11 @@ async function startTier(databaseUrl: string) {
 }
 
 async function untilReady(metrics: string): Promise<void> {
-  await vi.waitFor(
-    async () => {
-      const response = await fetch(`${metrics}/health/ready`);
-      if (!response.ok) throw new Error(await response.text());
-    },
-    { timeout: 30_000, interval: 50 },
-  );
+  await eventually('all are ready', async () => {
+    const response = await fetch(`${metrics}/health/ready`);
+    if (!response.ok) throw new Error(await response.text());
+    return true;
+  });
 }
 
 async function workerPids(): Promise<number[]> {
@@ -143,10 +142,10 @@ async function loadUntilRefused(pool: Pool, clients: number): Promise<Outcome> {
 test('a SIGTERM under load fails no request, gives the leases back and writes every tally', async () => {
   const pool = new Pool(url, { connections: 16, pipelining: 1 });
   const load = loadUntilRefused(pool, 16);
-  await vi.waitFor(async () => {
+  await eventually('a tally is written', async () => {
     const [tally] = await database.db.selectFrom('arm_tally').select('requests').limit(1).execute();
-    expect(tally).toBeDefined();
-  }, 10_000);
+    return tally !== undefined;
+  });
   expect(await getRouteReach(database.db, 'echo', 1)).toEqual({ live: ['tier-1', 'tier-2'], behind: [] });
   tier.kill('SIGTERM');
   const { answered, failed } = await load;
@@ -165,7 +164,7 @@ test('a SIGTERM under load fails no request, gives the leases back and writes ev
 test('a serving process that dies is started again under its name; the page of metrics holds all of them', async () => {
   const [victim, other] = await workerPids();
   process.kill(victim!, 'SIGKILL');
-  await vi.waitFor(async () => expect((await fetch(`${metricsUrl}/health/ready`)).status).toBe(503), 5_000);
+  await expect.poll(async () => (await fetch(`${metricsUrl}/health/ready`)).status).toBe(503);
   const during = await fetch(`${url}/v1/models/echo/predict`, { method: 'POST', body: JSON.stringify({ x: 0.5 }) });
   expect(during.status).toBe(200);
   await untilReady(metricsUrl);

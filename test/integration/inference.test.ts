@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openSeverableLink } from '../../bench/routed/severable-link.ts';
 import { applyProject, projectDigest } from '../../db/apply-project.ts';
 import { connectDatabase, type Database } from '../../db/database.ts';
@@ -19,6 +19,7 @@ import type { ServingNode } from '../../inference/process/serving-node.ts';
 import { anInput, aStore } from '../../inference/scoring/serving-fixture.ts';
 import { openBlobStore } from '../../platform/file-blob-store.ts';
 import { createLogger } from '../../platform/logger.ts';
+import { eventually } from '../setup/eventually.ts';
 import { createTestDatabase } from '../setup/test-database.ts';
 
 const logger = createLogger({ service: 'inference', node: 'test', level: 'silent' });
@@ -137,14 +138,12 @@ async function move(target: Partial<RouteTarget>): Promise<number> {
 }
 
 async function everyNodeRoutesBy(epoch: number): Promise<void> {
-  await vi.waitFor(
-    async () => {
-      const { live, behind } = await getRouteReach(database.db, 'delay', epoch);
-      if (live.length === 0 || behind.length > 0)
-        throw new Error(`behind epoch ${epoch}: ${behind.join(', ') || 'no live node'}`);
-    },
-    { timeout: 10_000, interval: 5 },
-  );
+  await eventually('every node has acknowledged', async () => {
+    const { live, behind } = await getRouteReach(database.db, 'delay', epoch);
+    if (live.length === 0 || behind.length > 0)
+      throw new Error(`behind epoch ${epoch}: ${behind.join(', ') || 'no live node'}`);
+    return true;
+  });
 }
 
 interface Prediction {
@@ -281,13 +280,12 @@ test('a shadow is paired with the champion in tallies and log', async () => {
   await move({ shadow: 1 });
   const node = await startNode();
   await predict(node, { id: 'a', x: 4, y: 0, key: 'k' });
-  await vi.waitFor(async () => {
-    await node.flush();
-    const shadow = await database.db.selectFrom('arm_tally').selectAll().where('arm', '=', 'shadow').execute();
-    expect(shadow).toEqual([
-      expect.objectContaining({ version: 1, pairs: 1, flips: 1, difference_sum: 4.875, errors: 0 }),
-    ]);
-  });
+  await expect
+    .poll(async () => {
+      await node.flush();
+      return database.db.selectFrom('arm_tally').selectAll().where('arm', '=', 'shadow').execute();
+    })
+    .toEqual([expect.objectContaining({ version: 1, pairs: 1, flips: 1, difference_sum: 4.875, errors: 0 })]);
   expect((await node.app.inject('/v1/predictions/a')).json()).toMatchObject({
     answers: [{ arm: 'shadow', version: 1, score: 5 }],
   });
@@ -351,9 +349,9 @@ test('with a memory budget a version without a route answers by its number, afte
   expect(first.statusCode).toBe(503);
   expect(first.headers['retry-after']).toBe('1');
   expect(first.json()).toEqual({ error: 'version 2 of "delay" is being loaded' });
-  await vi.waitFor(async () => expect((await infer(2)).json()).toMatchObject({ outputs: [{ data: [7] }] }));
+  await expect.poll(async () => (await infer(2)).json()).toMatchObject({ outputs: [{ data: [7] }] });
   expect((await node.app.inject('/metrics')).body).toMatch(/serin_inference_model_bytes\{[^}]*version="2"[^}]*\} \d+/);
-  await vi.waitFor(async () => expect((await infer(9)).statusCode).toBe(404));
+  await expect.poll(async () => (await infer(9)).statusCode).toBe(404);
 });
 
 test('without PostgreSQL answers go on from memory; what was counted meanwhile arrives when it is back', async () => {
@@ -371,10 +369,12 @@ test('without PostgreSQL answers go on from memory; what was counted meanwhile a
     );
     expect(await database.db.selectFrom('arm_tally').selectAll().execute()).toEqual([]);
     await link.restore();
-    await vi.waitFor(async () => {
-      await node.flush();
-      expect(await database.db.selectFrom('arm_tally').select('requests').execute()).toEqual([{ requests: 1 }]);
-    });
+    await expect
+      .poll(async () => {
+        await node.flush();
+        return database.db.selectFrom('arm_tally').select('requests').execute();
+      })
+      .toEqual([{ requests: 1 }]);
   } finally {
     await Promise.all(nodes.splice(0).map((node) => node.close()));
     await link.sever();

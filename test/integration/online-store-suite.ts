@@ -416,7 +416,7 @@ export function describeOnlineStore(open: () => Promise<StoreUnderTest>): void {
     await under.breakConnections();
     const answer = await readTexts(V, 'a').catch((error: unknown) => error);
     if (!Array.isArray(answer)) expect(answer).toMatchObject({ code: 'ONLINE_STORE_UNAVAILABLE', retryable: true });
-    await expect.poll(() => readTexts(V, 'a').catch(() => null), { timeout: 10_000 }).toEqual(['1']);
+    await expect.poll(() => readTexts(V, 'a').catch(() => null)).toEqual(['1']);
   });
 }
 

@@ -39,14 +39,15 @@ test(
 
 test('a rollback to the warm last known good is in force on every process soon after its write', async () => {
   const { reachedMs } = await changeRoutes(tier, { count: 10, versions: [1, 2] });
-  // 100 ms is what is promised on a machine of its own; `npm run bench -- swaps` prints the real figure
-  expect(median(reachedMs)).toBeLessThan(500);
+  // without notices each would take the 1,500 ms between two looks; `npm run bench -- swaps` prints the real figure
+  expect(median(reachedMs)).toBeLessThan(1_000);
 });
 
 test('with every notice lost the nodes find the change by looking', async () => {
   await loseNotices(tier);
   const { reachedMs } = await changeRoutes(tier, { count: 3, versions: [1, 2] });
-  expect(Math.max(...reachedMs)).toBeLessThan(6_000);
+  // who does not look never acknowledges
+  expect(Math.max(...reachedMs)).toBeLessThan(30_000);
 });
 
 function median(values: readonly number[]): number {

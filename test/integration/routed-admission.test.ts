@@ -41,7 +41,8 @@ test('a contract that leaves no time refuses what somebody waits for, not what r
 });
 
 test('the instances of a prediction are rows of its client’s rate', async () => {
-  routed = await startRoutedModel({ config: { inferenceClientRate: 1, inferenceClientBurst: 3 } });
+  // so little that no row is given back between two requests, however slow the machine
+  routed = await startRoutedModel({ config: { inferenceClientRate: 0.01, inferenceClientBurst: 3 } });
   const instances = ['a', 'b', 'c'].map((id) => ({ ...JSON.parse(GOOD_INSTANCE), id }));
   expect((await predict({ 'x-serin-client': 'one' }, JSON.stringify({ instances }))).status).toBe(200);
   const refused = await predict({ 'x-serin-client': 'one' });

@@ -108,9 +108,7 @@ describe('the streamer', () => {
   };
   const isApplied = async (upTo: number): Promise<void> =>
     expect
-      .poll(async () => [...(await store.cursors(VIEWS)).values()].map(({ appliedSeq }) => appliedSeq), {
-        timeout: 15_000,
-      })
+      .poll(async () => [...(await store.cursors(VIEWS)).values()].map(({ appliedSeq }) => appliedSeq))
       .toEqual([upTo, upTo]);
   const ridesOf = async (customer: number): Promise<number> => {
     const { values } = await reader.read(store, [{ request: { customer }, asOf: now }]);

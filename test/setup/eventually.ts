@@ -1,6 +1,7 @@
 /** How often a condition is looked at. */
 const POLL_MS = 10;
-const DEADLINE_MS = 20_000;
+/** Only what hangs takes so long, also on a busy machine. */
+const DEADLINE_MS = 60_000;
 
 /**
  * Waits until `look` gives something that is neither undefined nor false, and returns it. A look that throws is one that

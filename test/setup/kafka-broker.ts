@@ -2,12 +2,13 @@ import { execFile, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { access, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { messageOf } from '../../domain/errors.ts';
 import { loadConfig } from '../../platform/config.ts';
+import { freePort } from '../../platform/embedded/free-port.ts';
 import { eventually } from './eventually.ts';
 import { KAFKA_JARS, KAFKA_VERSION } from './kafka-jars.ts';
 
@@ -73,7 +74,8 @@ async function obtainJar(folder: string, path: string, sha256: string): Promise<
 
 async function startBroker(jars: string): Promise<TestBroker> {
   const dir = await mkdtemp(join(tmpdir(), 'serin-kafka-'));
-  const [port, controllerPort] = await freePorts();
+  // below the ports of outgoing connections: a restart must find them free
+  const [port, controllerPort] = [await freePort(), await freePort()];
   const config = join(dir, 'server.properties');
   await writeFile(config, properties(join(dir, 'data'), port, controllerPort));
   const java = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-cp', join(jars, '*')];
@@ -139,19 +141,4 @@ async function answers(port: number): Promise<boolean> {
   } finally {
     socket.destroy();
   }
-}
-
-async function freePorts(): Promise<[number, number]> {
-  const servers = [createServer(), createServer()] as const;
-  const ports: number[] = [];
-  for (const server of servers) {
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    ports.push((server.address() as { port: number }).port);
-  }
-  for (const server of servers) {
-    server.close();
-    await once(server, 'close');
-  }
-  return [ports[0]!, ports[1]!];
 }

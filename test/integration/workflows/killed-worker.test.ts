@@ -25,8 +25,12 @@ test('a worker that is killed in the middle of a stage is followed by another, w
   child = fork(fileURLToPath(compiledModule(import.meta.url, './worker-process.ts')), [temporal.address]);
   child.on('message', (message) => messages.push(message as WorkerMessage));
   await eventually('the first worker is ready', () => messages.includes('ready'));
-  // only one look in the time of this test: nothing is under way when the worker dies
-  const spec = aQuickRollout({ lookEveryMs: 60_000, shadow: null, stages: aQuickRollout().policy.stages.slice(0, 1) });
+  // only one look in the time of this test, however slow: nothing is under way when the worker dies
+  const spec = aQuickRollout({
+    lookEveryMs: 3_600_000,
+    shadow: null,
+    stages: aQuickRollout().policy.stages.slice(0, 1),
+  });
   const rollout = await temporal.client.workflow.start<typeof rolloutModel>('rolloutModel', {
     workflowId: spec.rolloutId,
     taskQueue: TASK_QUEUE_CONTROL,

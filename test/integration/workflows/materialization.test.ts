@@ -34,7 +34,7 @@ const T0 = 988_675_200_000_000;
 const QUARTER = MICROS_PER_HOUR / 4;
 const AIRPORTS = Array.from({ length: 24 }, (_, i) => `A${String.fromCharCode(65 + i)}X`);
 const SET = 'delay_features@1';
-const LONG_MS = 80_000;
+const LONG_MS = 160_000;
 
 let temporal: TemporalFixture;
 let databaseUrl: string;

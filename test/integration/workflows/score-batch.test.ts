@@ -42,9 +42,9 @@ const T0 = 988_675_200_000_000;
 const QUARTER = MICROS_PER_HOUR / 4;
 const FLIGHTS = 400;
 const AIRPORTS = Array.from({ length: 4 }, (_, i) => `A${String.fromCharCode(65 + i)}X`);
-const LONG_MS = 80_000;
+const LONG_MS = 160_000;
 /** Two whole batches, and Temporal's wait for the heartbeat of a worker that is gone. */
-const KILLED_MS = 240_000;
+const KILLED_MS = 480_000;
 const logger = createLogger({ service: 'test', node: 'test', level: 'silent' });
 
 let temporal: TemporalFixture;
