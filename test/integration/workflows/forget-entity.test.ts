@@ -360,9 +360,9 @@ describe('an entity that is in every place', () => {
     const build = { ...view, shadowId, upToSeq: await getLastSequence(shop.database.db, 'orders'), foldAt: 0 };
     stale = { ...build, ...(await shop.materialization.fill(build, BEATING)) };
     const worker = await temporal.startWorkers(shop.activities);
-    report = await within('the entity is forgotten', shop.forget('first'), 120_000);
+    report = await within('the entity is forgotten', shop.forget('first'), 300_000);
     await worker.stop();
-  }, 240_000);
+  }, 480_000);
   afterAll(() => shop.close());
 
   test('is taken out of each place, and the scan finds none of it', () => {
@@ -476,7 +476,7 @@ describe('an entity that is in every place', () => {
     const { db } = shop.database;
     const files = await listLogFiles(db, 'orders');
     const worker = await temporal.startWorkers(shop.activities);
-    const again = await within('the second run', shop.forget('second'), 60_000);
+    const again = await within('the second run', shop.forget('second'), 150_000);
     await worker.stop();
     expect(again.places.map(({ removed, left }) => removed + left)).toEqual(FORGET_PLACES.map(() => 0));
     expect(again.blobsRemoved).toBe(0);
