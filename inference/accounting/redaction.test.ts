@@ -71,6 +71,17 @@ test('an error keeps what it says but for the values it quotes', async () => {
   );
 });
 
+test('of what a version says when it throws no number is kept: it may be a feature made of a personal value', async () => {
+  const { redactor, entry } = await aRedactor(aPerson());
+  const error = 'v2: Gather node, idx=110 must be within [-1,0], not 2.75e+4';
+  const record = (reason: 'error' | 'timeout') =>
+    answerRecord(entry, anAnswer('a', { instance: anInstance('a', { y: 55 }), error, reason }), 1, about);
+  expect(redactor.redact(entry, entry.champion, record('error'), {}).error).toBe(
+    'v2: Gather node, idx=… must be within […,…], not …',
+  );
+  expect(redactor.redact(entry, entry.champion, record('timeout'), {}).error).toBe(error);
+});
+
 test('the same value has the same token, another value or another key another one', () => {
   expect(redactionToken(KEY, 'Ada')).toBe(redactionToken(KEY, 'Ada'));
   const tokens = [

@@ -36,6 +36,15 @@ export function personalFieldIn(entry: RouteEntry, id: string, request: Row): st
   return undefined;
 }
 
+/** What a version says when it throws may quote a feature made of a personal value, in whatever form it had there. */
+function shownError(entry: RouteEntry, { error, reason }: LoggedPrediction): string {
+  const quotes = reason === 'error' && entry.loaded.some(({ personal }) => personal.features.length > 0);
+  return quotes ? error!.replaceAll(NUMBER, GONE) : error!;
+}
+
+/** That stands alone: a version, `v2`, is a name. */
+const NUMBER = /(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w])/gi;
+
 export class Redactor {
   readonly #readKey: () => Promise<string>;
   #key: string | undefined;
@@ -90,7 +99,8 @@ export class Redactor {
       request: request as LoggedPrediction['request'],
       unit: ownUnit ? this.#token(record.unit) : record.unit,
       features,
-      error: record.error === null ? null : this.#withoutValues(record.error, personal, record.request, fields),
+      error:
+        record.error === null ? null : this.#withoutValues(shownError(entry, record), personal, record.request, fields),
       redacted,
     };
   }

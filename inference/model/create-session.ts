@@ -11,7 +11,8 @@ const SESSION_OPTIONS: InferenceSession.SessionOptions = {
   interOpNumThreads: 1,
   executionMode: 'sequential',
   graphOptimizationLevel: 'all',
-  logSeverityLevel: 3,
+  // of a run that fails it would write a line to stderr, with values of the request in it; the error that it throws is told where it belongs
+  logSeverityLevel: 4,
   extra: { session: { intra_op: { allow_spinning: '0' } } },
 };
 const MAPPED_OPTIONS: InferenceSession.SessionOptions = {

@@ -55,6 +55,25 @@ export function averagingOnnx({ features, width, steps }: AveragingModel): Uint8
   return Buffer.concat([integer(1, 8), message(7, graph), message(8, [text(1, ''), integer(2, OPSET)])]);
 }
 
+/**
+ * `score = ½ · width`, float32 [N, width] → [N, 1], where every value is between −2 and 1; any other is a place beyond a table of one
+ * entry, so that ONNX Runtime itself fails when it runs.
+ */
+export function fussyOnnx({ width }: { readonly width: number }): Uint8Array {
+  const toInt64 = message(5, [text(1, 'to'), integer(3, 7), integer(20, 2)]);
+  const graph = [
+    message(1, [...node('Cast', ['features'], 'places'), toInt64]),
+    message(1, node('Gather', ['table', 'places'], 'found')),
+    message(1, node('MatMul', ['found', 'ones'], 'score')),
+    text(2, 'fussy'),
+    message(5, floats('table', [1], [0.5])),
+    message(5, floats('ones', [width, 1], new Array<number>(width).fill(1))),
+    message(11, matrix('features', width, FLOAT)),
+    message(12, matrix('score', 1, FLOAT)),
+  ];
+  return Buffer.concat([integer(1, 8), message(7, graph), message(8, [text(1, ''), integer(2, OPSET)])]);
+}
+
 export interface IdentityModel {
   /** One output `out<i>` per input `in<i>`; element types as in onnx.proto (1 float32, 7 int64, 8 string, 9 bool, 10 float16, 11 float64). */
   readonly elementTypes: readonly number[];

@@ -1,92 +1,20 @@
 /** Who gets which version, as clients see it: over a socket, by the published vectors, through the stages of two rollouts. */
-import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { openRollout } from '../../db/rollouts.ts';
-import { registerVersion } from '../../db/registry.ts';
-import { getRoute, moveRoute } from '../../db/routes.ts';
 import { rolloutIdOf } from '../../db/rollout-spec.ts';
-import {
-  column,
-  featureSet,
-  hours,
-  label,
-  model,
-  project,
-  source,
-  spine,
-  training,
-} from '../../domain/project/authoring.ts';
-import { ruleManifest } from '../../domain/registry/rule-manifest.ts';
 import { aPolicy } from '../../domain/rollout/rollout-fixtures.ts';
 import { linearOnnx } from '../../inference/model/onnx-fixture.ts';
-import { openBlobStore } from '../../platform/file-blob-store.ts';
 import { createLogger } from '../../platform/logger.ts';
 import golden from '../golden/assignment.json' with { type: 'json' };
+import { MODEL, registerOnnx, route, spec } from '../setup/parcel-project.ts';
 import { serveProject, type ServedProject } from '../setup/served-project.ts';
-
-/** The published vectors are of its rollouts. */
-const MODEL = 'late-arrival';
-
-const parcels = source('parcels', {
-  description: '',
-  owner: 'team',
-  columns: { at: column.ts(), customer: column.str(), kg: column.f64() },
-  eventAt: 'at',
-  availableAt: (row) => row.at.plusMinutes(1),
-  eventId: ['at'],
-  freshnessSla: hours(1),
-});
-const weight = featureSet('weight', {
-  version: 1,
-  description: '',
-  request: { customer: column.str(), kg: column.f64() },
-  views: {},
-  derived: { kg_now: (row) => row.request.kg.times(1) },
-});
-const declared = model(MODEL, {
-  description: '',
-  owner: 'team',
-  riskTier: 'low',
-  spine: spine('parcels', {
-    source: parcels,
-    asOf: (row) => row.at,
-    request: (row) => ({ customer: row.customer, kg: row.kg }),
-  }),
-  label: label('heavy', { source: parcels, of: (row) => row.kg.ge(10), description: '' }),
-  threshold: 0.5,
-  latencyBudgetMsP99: 1_000,
-  rule: { featureSet: weight, score: (row) => row.derived.kg_now.div(100) },
-  gates: [{ kind: 'schema' }],
-  rollout: {
-    stages: [{ weightPercent: 5, minDurationMs: 1, maxDurationMs: 2, minCanaryRequests: 1 }],
-    guardrails: [{ metric: 'errors', margin: 0.01, direction: 'increase', required: true }],
-  },
-  monitors: [],
-  logSampleRate: 1,
-  trainings: [
-    training('logistic', {
-      featureSet: weight,
-      trainer: { kind: 'logistic' },
-      split: { trainFrom: '2001-01-01', testFrom: '2001-05-01', testTo: '2001-06-01' },
-      seed: 1,
-      description: '',
-    }),
-  ],
-});
-const spec = project('post', { description: '', models: [declared] });
 
 let served: ServedProject;
 let url: string;
 
 beforeAll(async () => {
   served = await serveProject({ spec, logger: createLogger({ service: 'inference', node: 'test', level: 'silent' }) });
-  const blobs = openBlobStore(pathToFileURL(served.folder).href);
-  for (const version of [2, 3]) {
-    const rule = ruleManifest(spec, spec.models[0]!, { projectDigest: served.digest, author: 'ada' });
-    const modelFile = await blobs.put(linearOnnx({ weights: [1], bias: version }));
-    const manifest = { ...rule, version, kind: 'onnx', modelFile, runId: `run-${version}` } as const;
-    await registerVersion(served.database.db, { at: 1, manifest, sha256: `v${version}` });
-  }
+  for (const version of [2, 3]) await registerOnnx(served, version, linearOnnx({ weights: [1], bias: version }));
   url = await served.node.app.listen({ host: '127.0.0.1', port: 0 });
 });
 afterAll(() => served.close());
@@ -98,10 +26,7 @@ async function stage(version: number, percent: number, unit?: string): Promise<v
   const policy = aPolicy(unit === undefined ? {} : { unit });
   const state = { phase: 'canary' } as unknown as Parameters<typeof openRollout>[1]['state'];
   await openRollout(db, { rolloutId, model: MODEL, version, author: 'ada', state, policy, startedAt: 1 });
-  const route = await getRoute(db, MODEL);
-  const target = { ...route, canary: version, canaryWeight: percent * 100, salt: rolloutId, rolloutId };
-  await moveRoute(db, { model: MODEL, expectedEpoch: route.epoch, target, at: 2, reason: 'test' });
-  await served.node.refreshRoutes();
+  await route(served, { canary: version, canaryWeight: percent * 100, salt: rolloutId, rolloutId });
 }
 
 /** One at a time may be open. */
