@@ -59,7 +59,7 @@ export function readInferRequest(body: Buffer, headerLength: number | undefined,
   const binaryData = headerLength === undefined ? null : new BinaryData(body.subarray(headerLength));
   const tensors = readInputs(inputs, model, binaryData);
   binaryData?.mustBeUsedUp();
-  const asked = readOutputs(outputs, model, given['binary_data_output'] === true);
+  const asked = readOutputs(outputs, model, flagOf(given, 'binary_data_output', 'the request') === true);
   return {
     id,
     rows: rowsOf(model, tensors),
@@ -113,14 +113,16 @@ export interface GivenInput {
  */
 export function matchInputs(given: readonly GivenInput[], model: TensorModel): Tensor[] {
   if (given.length !== model.inputs.length) {
-    throw refusal(`expected ${model.inputs.length} inputs but got ${given.length} inputs for model '${model.name}'`);
+    throw refusal(
+      `expected ${model.inputs.length} inputs but got ${given.length} inputs for model '${model.name}', which takes ${namesOf(model.inputs)}: ${shownValue(given.map(({ name }) => name))}`,
+    );
   }
   const tensors = new Array<Tensor | undefined>(model.inputs.length);
   for (const input of given) {
     const at = model.inputs.findIndex((each) => each.name === input.name);
     if (at < 0) {
       throw refusal(
-        `unexpected inference input ${shownValue(input.name)} for model '${model.name}', which takes ${model.inputs.map((each) => `'${each.name}'`).join(', ')}`,
+        `unexpected inference input ${shownValue(input.name)} for model '${model.name}', which takes ${namesOf(model.inputs)}`,
       );
     }
     const expected = model.inputs[at]!;
@@ -131,6 +133,10 @@ export function matchInputs(given: readonly GivenInput[], model: TensorModel): T
     tensors[at] = { datatype: expected.datatype, shape, data: input.data(expected.datatype, shape, elements) };
   }
   return tensors as Tensor[];
+}
+
+function namesOf(tensors: readonly TensorMetadata[]): string {
+  return tensors.map(({ name }) => `'${name}'`).join(', ');
 }
 
 function checkDatatype(datatype: unknown, expected: TensorMetadata, model: string): void {
@@ -165,12 +171,14 @@ function readData(
   binaryData: BinaryData | null,
 ): TensorData {
   const { name } = reading;
-  const given = readParameters(parameters, `input '${name}'`);
+  const whose = `input '${name}'`;
+  const given = readParameters(parameters, whose);
   const size = given['binary_data_size'];
   if (size === undefined) {
     const { datatype, shape, elements } = reading;
     // written out: copying an object by its members costs as much as reading ten numbers
-    return readJsonData(data, { name, datatype, shape, elements, nullIsNaN: given['null_is_nan'] === true });
+    const nullIsNaN = flagOf(given, 'null_is_nan', whose) === true;
+    return readJsonData(data, { name, datatype, shape, elements, nullIsNaN });
   }
   if (!Number.isSafeInteger(size) || (size as number) < 0)
     throw refusal(`input '${name}' has a binary_data_size of ${shownValue(size)}, expected a number of bytes`);
@@ -229,11 +237,12 @@ function readOutputs(
   for (const output of outputs) {
     if (!isObject(output)) throw refusal('an output must be an object');
     const at = outputPosition(output['name'], model, positions);
-    const given = readParameters(output['parameters'], `output '${model.outputs[at]!.name}'`);
+    const whose = `output '${model.outputs[at]!.name}'`;
+    const given = readParameters(output['parameters'], whose);
     if (given['classification'] !== undefined && given['classification'] !== 0)
       throw noClassification(model.outputs[at]!.name);
     positions.push(at);
-    binary.push(given['binary_data'] === undefined ? binaryByDefault : given['binary_data'] === true);
+    binary.push(flagOf(given, 'binary_data', whose) ?? binaryByDefault);
   }
   return { outputs: positions, binary };
 }
@@ -243,7 +252,7 @@ export function outputPosition(name: unknown, model: TensorModel, before: readon
   const at = model.outputs.findIndex((each) => each.name === name);
   if (at < 0) {
     throw refusal(
-      `unexpected inference output ${shownValue(name)} for model '${model.name}', which gives ${model.outputs.map((each) => `'${each.name}'`).join(', ')}`,
+      `unexpected inference output ${shownValue(name)} for model '${model.name}', which gives ${namesOf(model.outputs)}`,
     );
   }
   if (before.includes(at)) throw refusal(`output '${model.outputs[at]!.name}' is asked for twice`);
@@ -303,7 +312,21 @@ function readParameters(parameters: unknown, whose: string): Members {
     if (!['string', 'number', 'boolean'].includes(typeof value))
       throw refusal(`parameter ${shownValue(name)} of ${whose} must be a string, a number or a boolean`);
   }
+  refuseSharedMemory(parameters, whose);
   return parameters;
+}
+
+/** Tensors that lie, or are to be put, where only a client on the same machine looks: ignored, it would find nothing there. */
+export function refuseSharedMemory(parameters: Members, whose: string): void {
+  if (Object.hasOwn(parameters, 'shared_memory_region'))
+    throw refusal(`${whose} asks for the shared memory extension, which is not offered`);
+}
+
+/** A parameter that is true or false, or absent. */
+function flagOf(parameters: Members, name: string, whose: string): boolean | undefined {
+  const flag = parameters[name];
+  if (flag === undefined || typeof flag === 'boolean') return flag;
+  throw refusal(`the parameter "${name}" of ${whose} is ${shownValue(flag)}, expected true or false`);
 }
 
 const NO_PARAMETERS: Members = {};
