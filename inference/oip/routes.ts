@@ -61,7 +61,7 @@ export async function registerOipRoutes(app: FastifyInstance, deps: OipDeps): Pr
     registerRepositoryRoutes(oip, deps);
     // before the body is read
     const refuse: onRequestHookHandler = (request, reply, next) => next(methods.refuse(request, reply));
-    oip.all('/v2/*', { onRequest: refuse }, () => undefined);
+    oip.all('/v2*', { onRequest: refuse }, () => undefined);
     done();
   });
 }

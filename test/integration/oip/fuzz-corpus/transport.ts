@@ -75,6 +75,7 @@ export function transportCases(path: string, good: string, limit: number): Hosti
     },
     { name: 'a GET', pieces: [httpRequest('GET', path)], status: 405, rule: 'takes POST' },
     { name: 'a DELETE', pieces: [httpRequest('DELETE', path)], status: 405, rule: 'takes POST' },
+    { name: 'a POST to the server', pieces: [httpRequest('POST', '/v2', {}, '{}')], status: 405, rule: 'takes GET' },
     { name: 'a PUT with a body', pieces: [httpRequest('PUT', path, {}, good)], status: 405, rule: 'takes POST' },
     {
       name: 'an address there is not',
