@@ -238,7 +238,10 @@ function checkText(text: string, at: number, name: string): void {
     throw refusal(`input '${name}' (BYTES) holds a NUL at ${at}, where the text would end for ONNX Runtime`);
 }
 
-function wrongCount({ name, elements, shape }: JsonReading, given: number): SerinError {
+export function wrongCount(
+  { name, elements, shape }: Pick<JsonReading, 'name' | 'elements' | 'shape'>,
+  given: number,
+): SerinError {
   return refusal(`input '${name}' got ${given} values, expected ${elements} for shape [${shape.join(',')}]`);
 }
 

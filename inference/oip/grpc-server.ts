@@ -9,17 +9,21 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { messageOf, SerinError } from '../../domain/errors.ts';
+import { shownValue } from '../../domain/shown-value.ts';
+import { takeTrace, type TraceContext, traceparentOf } from '../../platform/trace-context.ts';
 import type { Asker, Door, Ticket } from '../admission/admission.ts';
 import { NORMAL, priorityOfLevel } from '../admission/priority.ts';
 import { errorOfRefusal } from '../admission/refusal.ts';
 import {
   type Datatype,
   DATATYPES,
+  type JsonReading,
   readBinaryData,
   readJsonData,
   type TensorData,
   textOf,
   writeBinaryData,
+  wrongCount,
 } from './datatypes.ts';
 import {
   checkLoadParameters,
@@ -33,7 +37,15 @@ import {
   statusOf,
 } from './describe.ts';
 import { GRPC_SERVICE, type Message } from './grpc-messages.ts';
-import { type GivenInput, matchInputs, noClassification, outputPosition, rowsOf, timeoutOf } from './infer-request.ts';
+import {
+  type GivenInput,
+  matchInputs,
+  noClassification,
+  outputPosition,
+  refuseSharedMemory,
+  rowsOf,
+  timeoutOf,
+} from './infer-request.ts';
 import type { Tensor, TensorModel } from './model.ts';
 import type { OipDeps } from './routes.ts';
 
@@ -83,7 +95,8 @@ function implementation(deps: OipDeps): UntypedServiceImplementation {
         modelOf(name, version);
         return { ready: true };
       } catch (error) {
-        if (error instanceof SerinError && error.code === 'MODEL_NOT_READY') return { ready: false };
+        // also of one there is not: the call asks whether it could be used, and Triton's clients take an error for a broken server
+        if (error instanceof SerinError) return { ready: false };
         throw error;
       }
     }),
@@ -106,13 +119,12 @@ function implementation(deps: OipDeps): UntypedServiceImplementation {
       door.charge(asker, rowsOf(model, inputs));
       const outputs = askedOutputs(request['outputs'] as readonly Message[], model);
       const parameters = request['parameters'] as Message;
-      const timeoutMs = timeoutOf(numberOf(parameters['timeout']));
-      const priority = parameters['priority'];
+      const timeoutMs = timeoutOf(numberOf(parameters, 'timeout'));
       const tensors = await model.infer(
         inputs,
         outputs,
         Math.min(ticket.deadlineMs, ticket.arrivedMs + timeoutMs),
-        priority === undefined ? ticket.priority : priorityOfLevel(numberOf(priority)),
+        parameters['priority'] === undefined ? ticket.priority : priorityOfLevel(numberOf(parameters, 'priority')),
       );
       return {
         model_name: model.name,
@@ -133,20 +145,30 @@ function versionOf(version: unknown): string | undefined {
 type Call = ServerUnaryCall<Message, Message>;
 type Body = (request: Message, call: Call) => Message | Promise<Message>;
 
-/** Details travel in a header, and a client's names, which they repeat, may be as long as a message. */
-const MAX_DETAILS = 2_000;
-
 function answer(body: Body): handleUnaryCall<Message, Message> {
   return (call: Call, callback) => {
     void (async () => {
+      const trace = traceOf(call);
       try {
-        callback(null, await body(call.request, call));
+        const message = await body(call.request, call);
+        if (trace !== undefined) call.sendMetadata(withTrace(new Metadata(), trace));
+        callback(null, message);
       } catch (error) {
-        const details = messageOf(error).slice(0, MAX_DETAILS);
-        callback({ code: codeOf(error), details, metadata: trailersOf(error) });
+        callback({ code: codeOf(error), details: detailsOf(error), metadata: withTrace(trailersOf(error), trace) });
       }
     })();
   };
+}
+
+/** Clients take 8 KiB of headers, and three bytes of them are one of the details in UTF-8. */
+const MAX_DETAILS_BYTES = 2_000;
+
+/**
+ * Details travel in a header, and a client's names, which they repeat, may be as long as a message. By bytes, since half of a
+ * surrogate pair has no form there: the library throws, outside of any call, and the process ends.
+ */
+function detailsOf(error: unknown): string {
+  return Buffer.from(messageOf(error)).subarray(0, MAX_DETAILS_BYTES).toString();
 }
 
 /** For clients that retry by themselves (gRFC A6): not before this. */
@@ -155,6 +177,18 @@ function trailersOf(error: unknown): Metadata {
   if (error instanceof SerinError && error.retryable)
     trailers.set('grpc-retry-pushback-ms', String(Math.ceil(error.retryAfterMs)));
   return trailers;
+}
+
+/** As over HTTP, where several would be one that is no trace. */
+function traceOf({ metadata }: Call): TraceContext | undefined {
+  const traceparent = metadata.get('traceparent');
+  if (traceparent.length !== 1) return undefined;
+  return takeTrace({ traceparent: String(traceparent[0]), tracestate: metadata.get('tracestate').map(String) });
+}
+
+function withTrace(metadata: Metadata, trace: TraceContext | undefined): Metadata {
+  if (trace !== undefined) metadata.set('traceparent', traceparentOf(trace));
+  return metadata;
 }
 
 function askerOf(call: Call): Asker {
@@ -204,6 +238,7 @@ function givenInputs(request: Message): GivenInput[] {
     throw refusal(`the request has ${inputs.length} inputs, but raw contents of ${raw.length}`);
   return inputs.map((input, i) => {
     const name = input['name'] as string;
+    refuseSharedMemory(input['parameters'] as Message, `input ${shownValue(name)}`);
     const bytes = raw[i];
     return {
       name,
@@ -237,23 +272,18 @@ const CONTENTS: Readonly<Record<Datatype, string | null>> = {
   BYTES: 'bytes_contents',
 };
 
-function typedData(
-  contents: Message | null,
-  reading: {
-    readonly name: string;
-    readonly datatype: Datatype;
-    readonly shape: readonly number[];
-    readonly elements: number;
-  },
-): TensorData {
+function typedData(contents: Message | null, reading: Omit<JsonReading, 'nullIsNaN'>): TensorData {
   const field = CONTENTS[reading.datatype];
   if (field === null) throw refusal(`input '${reading.name}' is ${reading.datatype}, which is sent as raw contents`);
-  const list = (contents?.[field] ?? []) as readonly unknown[];
-  // unlike JSON, protobuf has infinities
-  if (list.length === reading.elements) {
-    if (reading.datatype === 'FP32') return Float32Array.from(list as number[]);
-    if (reading.datatype === 'FP64') return Float64Array.from(list as number[]);
+  for (const other in contents) {
+    if (other !== field && (contents[other] as readonly unknown[]).length > 0)
+      throw refusal(`input '${reading.name}' is ${reading.datatype}, which is sent as ${field}, not as ${other}`);
   }
+  const list = (contents?.[field] ?? []) as readonly unknown[];
+  if (list.length !== reading.elements) throw wrongCount(reading, list.length);
+  // unlike JSON, protobuf has infinities
+  if (reading.datatype === 'FP32') return Float32Array.from(list as number[]);
+  if (reading.datatype === 'FP64') return Float64Array.from(list as number[]);
   const data =
     reading.datatype === 'BYTES' ? list.map((bytes, at) => textOf(bytes as Uint8Array, reading.name, at)) : list;
   return readJsonData(data, { ...reading, shape: [reading.elements], nullIsNaN: false });
@@ -264,16 +294,20 @@ function askedOutputs(outputs: readonly Message[], model: TensorModel): number[]
   const positions: number[] = [];
   for (const { name, parameters } of outputs) {
     const at = outputPosition(name, model, positions);
-    if (numberOf((parameters as Message)['classification']) !== 0) throw noClassification(name as string);
+    refuseSharedMemory(parameters as Message, `output '${name as string}'`);
+    if (numberOf(parameters as Message, 'classification') !== 0) throw noClassification(name as string);
     positions.push(at);
   }
   return positions;
 }
 
-/** Of a parameter that is a whole number or absent. */
-function numberOf(parameter: unknown): number {
-  const given = parameter as Message | undefined;
-  return Number(given?.['int64_param'] ?? given?.['uint64_param'] ?? 0);
+/** A parameter that is a whole number, or absent: 0. */
+function numberOf(parameters: Message, name: string): number {
+  const given = parameters[name] as Message | undefined;
+  const choice = given?.['parameter_choice'] as string | undefined;
+  if (given === undefined || choice === undefined) return 0;
+  if (choice === 'int64_param' || choice === 'uint64_param') return Number(given[choice]);
+  throw refusal(`the parameter "${name}" is the ${choice} ${shownValue(given[choice])}, expected an int64_param`);
 }
 
 /** Triton's enum numbers the types in the order of `DATATYPES`, from 1, with text last. */

@@ -10,6 +10,7 @@ from client_data import ALL, LARGE, linear_input, many, refused, same, wrong_inp
 address = sys.argv[1]
 c = grpc.InferenceServerClient(address)
 assert c.is_server_live() and c.is_server_ready() and c.is_model_ready("m") and c.is_model_ready("m", "1")
+assert not c.is_model_ready("nope") and not c.is_model_ready("m", "7")
 metadata = c.get_model_metadata("m")
 assert (metadata.platform, list(metadata.inputs[0].shape), metadata.inputs[0].datatype) == ("onnx_onnxv1", [-1, 2], "FP32")
 assert c.get_model_config("m").config.max_batch_size == 512
