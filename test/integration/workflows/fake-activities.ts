@@ -184,7 +184,9 @@ export function aQuickRollout({
   ...policy
 }: Partial<RolloutPolicy> & { model?: string; version?: number } = {}): RolloutSpec {
   const { shadow, stages } = aPolicy();
-  const atOnce = { minDurationMs: 0, maxDurationMs: 60_000 };
+  // deadlines that no test lives to see, however slow the machine
+  const far = 3_600_000;
+  const atOnce = { minDurationMs: 0, maxDurationMs: far };
   return {
     rolloutId: `rollout/${model}/${version}`,
     model,
@@ -192,7 +194,12 @@ export function aQuickRollout({
     author: author.id,
     policy: aPolicy({
       shadow: { ...shadow!, ...atOnce },
-      stages: stages.map((stage) => ({ ...stage, ...atOnce })),
+      stages: stages.map(({ approval, ...stage }) => ({
+        ...stage,
+        ...atOnce,
+        ...(approval && { approval: { ...approval, expiresMs: far } }),
+      })),
+      maxRolloutMs: far,
       watch: { durationMs: 100 },
       lookEveryMs: 20,
       onDeadline: 'rollback',

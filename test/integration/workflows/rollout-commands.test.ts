@@ -120,7 +120,7 @@ const ABORTS: {
 test.each(ABORTS)(
   'an abort while $phase takes the traffic back and ends the rollout',
   async ({ phase, policy, verdict, way, back }) => {
-    const { rollout, fake } = await start(aQuickRollout({ ...policy, watch: { durationMs: 60_000 } }), {
+    const { rollout, fake } = await start(aQuickRollout({ ...policy, watch: { durationMs: 3_600_000 } }), {
       collectEvidence: showing(verdict),
     });
     for (const interruption of way) {

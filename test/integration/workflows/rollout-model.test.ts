@@ -111,7 +111,7 @@ test('harm in the evidence rolls back, with its sentence as the reason', async (
 });
 
 test('harm in the watch takes the champion back', async () => {
-  const { rollout, fake } = await start(aQuickRollout({ ...SHORT, watch: { durationMs: 60_000 } }), {
+  const { rollout, fake } = await start(aQuickRollout({ ...SHORT, watch: { durationMs: 3_600_000 } }), {
     collectEvidence: showing(({ phase }) => (phase === 'watch' ? 'rollback' : 'advance')),
   });
   expect(await ended(rollout)).toMatchObject({ outcome: 'rolledBack' });
