@@ -40,19 +40,22 @@ test('answers, their time and errors are counted by model, version, arm and rung
   ]);
 });
 
-test('each part of a request has its histogram', async () => {
+test('each part of a request has its histogram, by model, version, arm and rung', async () => {
   const { metrics, lines } = await aTier();
   const entry = await anEntry({ champion: aVersion(2, scorer) });
-  metrics.accounting.queued(entry, 0.001);
-  metrics.accounting.batchDone(4, 0.002, 0.003);
-  metrics.accounting.computed(entry.champion, 0.003);
-  metrics.written('delay', 0.0001);
+  const by = { version: 3, arm: 'canary', rung: 'canary' } as const;
+  metrics.accounting.queued(entry, by, 0.001);
+  metrics.accounting.batchDone(4);
+  metrics.accounting.read(entry, by, 0.002);
+  metrics.accounting.computed(entry, by, 0.003);
+  metrics.written(entry, by, 0.0001);
   metrics.logWritten(20, 0.004);
+  const ofCanary = '{model="delay",version="3",arm="canary",rung="canary"}';
   for (const [name, labels, sum] of [
-    ['queue', '{model="delay"}', 0.001],
-    ['feature', '', 0.002],
-    ['compute', '{model="delay",version="2"}', 0.003],
-    ['write', '{model="delay"}', 0.0001],
+    ['queue', ofCanary, 0.001],
+    ['feature', ofCanary, 0.002],
+    ['compute', ofCanary, 0.003],
+    ['write', ofCanary, 0.0001],
     ['log_write', '', 0.004],
   ] as const)
     expect(await lines(`serin_inference_${name}_seconds_sum`)).toEqual([
@@ -69,7 +72,7 @@ test('series of a version go some time after it has left its route, and come bac
   const second = await anEntry({ champion: aVersion(3, scorer) });
   const answer = (entry: RouteEntry, version: number): void => {
     metrics.accounting.answered(entry, [anAnswer('a', { version })], 1);
-    metrics.accounting.computed(entry.champion, 0.001);
+    metrics.accounting.computed(entry, { version, arm: 'champion', rung: 'champion' }, 0.001);
   };
   const versions = async (): Promise<string[]> => {
     const counted = [
@@ -92,6 +95,20 @@ test('series of a version go some time after it has left its route, and come bac
   answer(first, 2);
   state.nowMs = 21 * MINUTES;
   expect(await versions()).toEqual(['3', '2']);
+});
+
+test('what a fallback model answers is counted as long as its version is routed', async () => {
+  const { metrics, state, lines } = await aTier();
+  const entry = await anEntry({ champion: aVersion(2, scorer) });
+  const other = await anEntry({ champion: aVersion(7, scorer, { model: 'other' }) });
+  state.entries = [entry, other];
+  for (let answered = 1; answered <= 3; answered++) {
+    metrics.accounting.answered(entry, [anAnswer('a', { version: 7, rung: 'fallback', error: 'v2: gone' })], 1);
+    expect(await lines('serin_inference_answers_total')).toEqual([
+      `serin_inference_answers_total{model="delay",version="7",arm="champion",rung="fallback"} ${answered}`,
+    ]);
+    state.nowMs += 20 * MINUTES;
+  }
 });
 
 test('no label is a text of a client', async () => {

@@ -8,7 +8,7 @@ import {
 } from '../platform/metric-series.ts';
 import type { ServedVersion } from './model/served-version.ts';
 import type { RouteEntry } from './routing/route-entry.ts';
-import type { Accounting, Answer } from './scoring/answer.ts';
+import type { Accounting, Standing } from './scoring/answer.ts';
 
 const REQUEST_SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 /** Parts of a request are shorter than the whole. */
@@ -21,7 +21,7 @@ const KEEP_SERIES_MS = 10 * 60_000;
 export interface InferenceMetrics {
   readonly accounting: Accounting;
   /** An answer has been written out as text and handed to the socket. */
-  written(model: string, seconds: number): void;
+  written(entry: RouteEntry, by: Standing, seconds: number): void;
   /** A batch of the prediction log is in PostgreSQL. */
   logWritten(rows: number, seconds: number): void;
   logDropped(rows: number): void;
@@ -47,6 +47,14 @@ interface AnswerSeries {
   readonly answers: CounterSeries;
 }
 
+/** The same of one part of a request. */
+interface PartSeries {
+  readonly version: number;
+  readonly arm: string;
+  readonly rung: string;
+  readonly seconds: HistogramSeries;
+}
+
 export function createInferenceMetrics(registry: Registry, sources: MetricSources): InferenceMetrics {
   const registers = [registry];
   const isGone = versionsGone(sources);
@@ -59,33 +67,17 @@ export function createInferenceMetrics(registry: Registry, sources: MetricSource
       if (request.forget(isGone) > 0) seriesOf = new WeakMap();
     },
   });
-  const queue = new HistogramFamily({
-    name: 'serin_inference_queue_seconds',
-    help: 'From the arrival of a predict request to the beginning of its batch.',
-    buckets: PART_SECONDS,
-    registry,
-  });
-  const feature = new HistogramFamily({
-    name: 'serin_inference_feature_seconds',
-    help: 'Reading and assembling the features of a batch, for all of its models in one read.',
-    buckets: PART_SECONDS,
-    registry,
-  }).of({});
-  const compute = new HistogramFamily({
-    name: 'serin_inference_compute_seconds',
-    help: 'Computing the scores that a version has in a batch.',
-    buckets: PART_SECONDS,
-    registry,
-    collect: () => {
-      if (compute.forget(isGone) > 0) computeOf = new WeakMap();
-    },
-  });
-  const write = new HistogramFamily({
-    name: 'serin_inference_write_seconds',
-    help: 'Writing an answer out and handing it to the socket.',
-    buckets: PART_SECONDS,
-    registry,
-  });
+  const part = (name: string, help: string) => partSeconds({ name, help, registry, isGone });
+  const queue = part(
+    'serin_inference_queue_seconds',
+    'From the arrival of a predict request to the beginning of its batch.',
+  );
+  const feature = part(
+    'serin_inference_feature_seconds',
+    'Reading and assembling the features of a batch, for all of its versions in one read.',
+  );
+  const compute = part('serin_inference_compute_seconds', 'Computing the scores that a version has in a batch.');
+  const write = part('serin_inference_write_seconds', 'Writing an answer out and handing it to the socket.');
   const batch = new HistogramFamily({
     name: 'serin_inference_batch_rows',
     help: 'Rows per batch.',
@@ -160,13 +152,10 @@ export function createInferenceMetrics(registry: Registry, sources: MetricSource
 
   /** Looked up once for each entry of the route and kind of answer; an entry is replaced whenever its route changes. */
   let seriesOf = new WeakMap<RouteEntry, AnswerSeries[]>();
-  let computeOf = new WeakMap<Pick<ServedVersion, 'model' | 'version'>, HistogramSeries>();
-  const queueOf = new Map<string, HistogramSeries>();
-  const writeOf = new Map<string, HistogramSeries>();
 
   function seriesFor(
     entry: RouteEntry,
-    { version, arm, rung }: Pick<Answer, 'version'> & { arm: string; rung: string },
+    { version, arm, rung }: { readonly version: number; readonly arm: string; readonly rung: string },
   ) {
     let kinds = seriesOf.get(entry);
     if (kinds === undefined) seriesOf.set(entry, (kinds = []));
@@ -195,21 +184,12 @@ export function createInferenceMetrics(registry: Registry, sources: MetricSource
         }
       },
       shadowDropped: (_entry, rows) => shadowDropped.add(rows),
-      batchDone(rows, featureSeconds) {
-        batch.observe(rows);
-        feature.observe(featureSeconds);
-      },
-      queued: ({ route: { model } }, seconds) => seriesIn(queueOf, queue, model).observe(seconds),
-      computed(served, seconds) {
-        let series = computeOf.get(served);
-        if (series === undefined) {
-          series = compute.of({ model: served.model, version: String(served.version) });
-          computeOf.set(served, series);
-        }
-        series.observe(seconds);
-      },
+      batchDone: (rows) => batch.observe(rows),
+      queued: queue,
+      read: feature,
+      computed: compute,
     },
-    written: (model, seconds) => seriesIn(writeOf, write, model).observe(seconds),
+    written: write,
     logWritten(rows, seconds) {
       logRows.add(rows);
       logSeconds.observe(seconds);
@@ -224,20 +204,52 @@ export function createInferenceMetrics(registry: Registry, sources: MetricSource
   };
 }
 
-function seriesIn(known: Map<string, HistogramSeries>, family: HistogramFamily, model: string): HistogramSeries {
-  let series = known.get(model);
-  if (series === undefined) known.set(model, (series = family.of({ model })));
-  return series;
+interface PartOptions {
+  readonly name: string;
+  readonly help: string;
+  readonly registry: Registry;
+  readonly isGone: (labels: Labels) => boolean;
+}
+
+/** The histogram of a part of requests, by who was asked; its series are looked up once for each entry of the route. */
+function partSeconds({ name, help, registry, isGone }: PartOptions) {
+  let seriesOf = new WeakMap<RouteEntry, PartSeries[]>();
+  const family = new HistogramFamily({
+    name,
+    help,
+    buckets: PART_SECONDS,
+    registry,
+    collect: () => {
+      if (family.forget(isGone) > 0) seriesOf = new WeakMap();
+    },
+  });
+  return (entry: RouteEntry, { version, arm, rung }: Standing, seconds: number): void => {
+    let known = seriesOf.get(entry);
+    if (known === undefined) seriesOf.set(entry, (known = []));
+    for (const each of known) {
+      if (each.version !== version || each.arm !== arm || each.rung !== rung) continue;
+      each.seconds.observe(seconds);
+      return;
+    }
+    const labels = { model: entry.route.model, version: String(version), arm, rung };
+    const own = { version, arm, rung, seconds: family.of(labels) };
+    known.push(own);
+    own.seconds.observe(seconds);
+  };
 }
 
 /** Whether labels speak of a version that left its route a while ago; asked at scrapes only. */
 function versionsGone({ versions, nowMs }: MetricSources): (labels: Labels) => boolean {
   const seenMs = new Map<string, number>();
-  return ({ model, version }) => {
+  return ({ model, version, rung }) => {
     if (versions === undefined) return false;
     const now = nowMs();
-    for (const routed of versions()) seenMs.set(`${routed.model} ${routed.version}`, now);
-    const key = `${model} ${version}`;
+    for (const routed of versions()) {
+      seenMs.set(`${routed.model} ${routed.version}`, now);
+      seenMs.set(`* ${routed.version}`, now);
+    }
+    // what a fallback model answered is counted for the model that was asked, by the version of the other one
+    const key = `${rung === 'fallback' ? '*' : model} ${version}`;
     const last = seenMs.get(key);
     // one that was routed and gone between two scrapes is kept as long as the others
     if (last === undefined) seenMs.set(key, now);

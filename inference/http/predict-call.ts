@@ -5,7 +5,7 @@ import type { TraceContext } from '../../platform/trace-context.ts';
 import type { Door, Ticket } from '../admission/admission.ts';
 import type { CostBook } from '../admission/cost-book.ts';
 import type { RouteEntry } from '../routing/route-entry.ts';
-import type { Answer, Override } from '../scoring/answer.ts';
+import type { Answer, Override, Standing } from '../scoring/answer.ts';
 import type { OnlineReader } from '../scoring/feature-batch.ts';
 import type { PredictWork } from '../scoring/predictor.ts';
 import { explainAnswers } from './explain-features.ts';
@@ -28,7 +28,7 @@ export interface PredictDeps {
   readonly store: OnlineReader;
   readonly testers: TesterAccess;
   /** Told how long an answer took to be written out. */
-  readonly written: (model: string, seconds: number) => void;
+  readonly written: (entry: RouteEntry, by: Standing, seconds: number) => void;
 }
 
 export interface PredictCall {
@@ -85,5 +85,6 @@ export async function callPredict(
   const explanations = explain ? await explainAnswers(store, entry, answers) : null;
   const writingMs = performance.now();
   send(writeAnswers(model, answers, explanations));
-  written(model, (performance.now() - writingMs) / 1e3);
+  // by whom its first instance was answered: a request has one text
+  written(entry, answers[0]!, (performance.now() - writingMs) / 1e3);
 }

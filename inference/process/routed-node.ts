@@ -143,7 +143,7 @@ export async function startRoutedNode({
     nowMicros,
     store,
     testers,
-    written: (model, seconds) => metrics.written(model, seconds),
+    written: (...answer) => metrics.written(...answer),
   });
   registerModelRoutes(app, {
     entries: () => table.entries,

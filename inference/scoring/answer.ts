@@ -86,16 +86,20 @@ export interface ShadowScore {
   readonly error: string | null;
 }
 
+/** Who is asked for a row: the version, for which arm, on which rung. */
+export type Standing = Pick<Answer, 'version' | 'arm' | 'rung'>;
+
 /** Who is told what was answered; nothing here is waited for. */
 export interface Accounting {
   /** @param latencyMs from the arrival of the request to its answer  @param trace that the request belongs to */
   answered(entry: RouteEntry, answers: readonly Answer[], latencyMs: number, trace?: TraceContext): void;
   shadowScored(entry: RouteEntry, scores: readonly ShadowScore[]): void;
   shadowDropped(entry: RouteEntry, rows: number): void;
-  /** @param seconds of the batch spent on reading features, and on computing scores */
-  batchDone(rows: number, featureSeconds: number, computeSeconds: number): void;
-  /** @param seconds from the arrival of a request to the beginning of its batch */
-  queued(entry: RouteEntry, seconds: number): void;
-  /** @param seconds that a version took for its rows of a batch */
-  computed(served: ServedVersion, seconds: number): void;
+  batchDone(rows: number): void;
+  /** @param by who is to answer it (its first instance)  @param seconds from the arrival of a request to the beginning of its batch */
+  queued(entry: RouteEntry, by: Standing, seconds: number): void;
+  /** @param by a version with rows in the batch, and for whom  @param seconds of the one read that brings all of their features */
+  read(entry: RouteEntry, by: Standing, seconds: number): void;
+  /** @param by as above  @param seconds that it took for its rows of a batch */
+  computed(entry: RouteEntry, by: Standing, seconds: number): void;
 }

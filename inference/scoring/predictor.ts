@@ -8,7 +8,7 @@ import type { BatchRead, FeatureBatchReader, FeatureGroup, FeatureMatrix } from 
 import { Assigner } from './ladder.ts';
 import { replayRefusal } from './replay.ts';
 import { requestFor } from './request-for.ts';
-import { answerOf, descend, isWaiting, noteFailure, type Row, rowOf } from './row.ts';
+import { answerOf, descend, isWaiting, noteFailure, type Row, rowOf, standingOf } from './row.ts';
 import { scoreTensors, type TensorWork } from './score-tensors.ts';
 import type { VersionScorer } from './score-version.ts';
 import type { ShadowJob, ShadowRunner } from './shadow-runner.ts';
@@ -57,7 +57,6 @@ interface Batch {
   shadowed: readonly ShadowJob[];
   /** Of each job, its features to be; absent: the batch's read failed, and then there is no shadow. */
   readonly shadowFeatures: Map<ShadowJob, () => FeatureMatrix>;
-  featuresMs: number;
 }
 
 /**
@@ -115,13 +114,13 @@ export class Predictor {
 
   async #predict(asked: readonly Asked[]): Promise<void> {
     const startMs = performance.now();
-    for (const { work, entry } of asked) this.#deps.accounting.queued(entry, (startMs - work.arrivedMs) / 1e3);
+    for (const { work, entry, rows } of asked)
+      this.#deps.accounting.queued(entry, standingOf(rows[0]!), (startMs - work.arrivedMs) / 1e3);
     const rows = asked.flatMap((each) => each.rows);
     const shadowed = this.#deps.shadows.choose(asked.map(({ entry, work }) => ({ entry, instances: work.instances })));
-    const batch: Batch = { asked, shadowed, shadowFeatures: new Map(), featuresMs: 0 };
+    const batch: Batch = { asked, shadowed, shadowFeatures: new Map() };
     await this.#climb(batch, rows, shadowed);
-    const { featuresMs } = batch;
-    this.#deps.accounting.batchDone(rows.length, featuresMs / 1e3, (performance.now() - startMs - featuresMs) / 1e3);
+    this.#deps.accounting.batchDone(rows.length);
     this.#settle(batch);
   }
 
@@ -144,7 +143,8 @@ export class Predictor {
         continue;
       } finally {
         withShadows = [];
-        batch.featuresMs += performance.now() - startMs;
+        const seconds = (performance.now() - startMs) / 1e3;
+        for (const { rows: own } of groups) this.#deps.accounting.read(own[0]!.entry, standingOf(own[0]!), seconds);
       }
       waiting = await this.#scoreGroups(batch, groups, matrices);
       if (waiting.length > 0) this.#settle(batch);
@@ -174,8 +174,10 @@ export class Predictor {
 
   async #scoreGroup({ served, rows }: Group, matrix: FeatureMatrix): Promise<void> {
     const startMs = performance.now();
+    // before a row goes on down
+    const by = standingOf(rows[0]!);
     const { scores, failures } = await this.#deps.scorer.score(served, matrix, rows.length);
-    this.#deps.accounting.computed(served, (performance.now() - startMs) / 1e3);
+    this.#deps.accounting.computed(rows[0]!.entry, by, (performance.now() - startMs) / 1e3);
     const width = served.scorer.featureCount;
     const knownSeq = matrix.knownSeq === null ? null : Object.fromEntries(matrix.knownSeq);
     for (let i = 0; i < rows.length; i++) {

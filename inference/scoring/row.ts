@@ -1,7 +1,7 @@
 import type { FeatureKnowledge } from '../../db/predictions.ts';
 import { postProcess } from '../../domain/registry/post-processing.ts';
 import type { RouteEntry, Rung } from '../routing/route-entry.ts';
-import type { Answer, Failure, FallbackReason, Instance } from './answer.ts';
+import type { Answer, Failure, FallbackReason, Instance, Standing } from './answer.ts';
 import type { Assignment } from './ladder.ts';
 
 /** A row on its way down the ladder. */
@@ -52,6 +52,12 @@ export function noteFailure(row: Row, { reason, message }: Failure): void {
   if (row.error !== null) return;
   row.reason = reason;
   row.error = `${nameOf(row)}: ${message}`;
+}
+
+/** Who is asked for it now; it must not be past its last rung. */
+export function standingOf({ arm, ladder, rung }: Row): Standing {
+  const { name, served } = ladder[rung]!;
+  return { version: served.version, arm, rung: name };
 }
 
 /** A row past its last rung gets the constant. */

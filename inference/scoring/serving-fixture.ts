@@ -206,6 +206,7 @@ export function aLedger() {
     shadowDropped: (_entry, rows) => void (ledger.dropped += rows),
     batchDone: (rows) => void ledger.batches.push(rows),
     queued: () => undefined,
+    read: () => undefined,
     computed: () => undefined,
   };
   return { ledger, accounting };

@@ -63,6 +63,20 @@ test('with every run failing, of canary, champion and last known good, every req
   for (const each of predictions) expect(each).toMatchObject({ version: 0, rung: 'rule', score: 0.4 });
   expect(new Set(predictions.map(({ arm }) => arm))).toEqual(new Set(['champion', 'canary']));
   expect(new Set(predictions.map(({ reason }) => reason))).toEqual(new Set(['error', 'circuit_open']));
+  const page = await served.node.registry.metrics();
+  for (const [part, version, arm, rung] of [
+    ['queue', 3, 'canary', 'canary'],
+    ['feature', 2, 'champion', 'champion'],
+    ['compute', 3, 'canary', 'canary'],
+    ['compute', 2, 'canary', 'champion'],
+    ['compute', 1, 'champion', 'last_known_good'],
+    ['compute', 0, 'champion', 'rule'],
+    ['write', 0, 'canary', 'rule'],
+    ['request', 0, 'champion', 'rule'],
+  ] as const) {
+    const labels = `model="${MODEL}",version="${version}",arm="${arm}",rung="${rung}"`;
+    expect(page).toMatch(new RegExp(`^serin_inference_${part}_seconds_count\\{${labels}[^}]*\\} [1-9]`, 'm'));
+  }
   // the tensors of the Open Inference Protocol have no ladder: their client learns of the error
   const infer = await fetch(`${url}/v2/models/${MODEL}/infer`, {
     method: 'POST',
