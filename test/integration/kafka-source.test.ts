@@ -26,7 +26,7 @@ import { createTestDatabase } from '../setup/test-database.ts';
 const broker: TestBroker | null = await startTestBroker();
 afterAll(() => broker?.close());
 
-describe.skipIf(broker === null)('a Kafka topic', { timeout: 120_000 }, () => {
+describe.skipIf(broker === null)('a Kafka topic', () => {
   let address: string;
   let databaseUrl: string;
   let database: Database;
