@@ -148,7 +148,7 @@ describe('over gRPC', () => {
   let client: Client;
   beforeEach(async () => {
     await start({ nodeId: 'test', inferenceClientRate: 1, inferenceClientBurst: 3 });
-    listener = await startGrpcServer(node.oip, '127.0.0.1:0');
+    listener = await startGrpcServer(node.oip, '127.0.0.1:0', logger);
     client = new Client(`127.0.0.1:${listener.port}`, credentials.createInsecure());
   });
   afterEach(async () => {

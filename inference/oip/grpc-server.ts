@@ -10,6 +10,7 @@ import {
 } from '@grpc/grpc-js';
 import { messageOf, SerinError } from '../../domain/errors.ts';
 import { shownValue } from '../../domain/shown-value.ts';
+import type { Logger } from '../../platform/logger.ts';
 import { takeTrace, type TraceContext, traceparentOf } from '../../platform/trace-context.ts';
 import type { Asker, Door, Ticket } from '../admission/admission.ts';
 import { NORMAL, priorityOfLevel } from '../admission/priority.ts';
@@ -55,13 +56,17 @@ export interface GrpcListener {
   close(): Promise<void>;
 }
 
-/** @param address `host:port`; port 0 takes a free one */
-export async function startGrpcServer(deps: OipDeps, address: string): Promise<GrpcListener> {
+/** @param address `host:port`; port 0 takes a free one @param log of errors that Serin did not throw on purpose */
+export async function startGrpcServer(
+  deps: OipDeps,
+  address: string,
+  log: Pick<Logger, 'error'>,
+): Promise<GrpcListener> {
   const server = new Server({
     'grpc.max_receive_message_length': MESSAGE_LIMIT_BYTES,
     'grpc.max_send_message_length': MESSAGE_LIMIT_BYTES,
   });
-  server.addService(GRPC_SERVICE, implementation(deps));
+  server.addService(GRPC_SERVICE, implementation(deps, log));
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
       error ? reject(error) : resolve(bound),
@@ -76,7 +81,8 @@ export async function startGrpcServer(deps: OipDeps, address: string): Promise<G
   };
 }
 
-function implementation(deps: OipDeps): UntypedServiceImplementation {
+function implementation(deps: OipDeps, log: Pick<Logger, 'error'>): UntypedServiceImplementation {
+  const answer = answering(log);
   const { repository, door, isReady, serverVersion, statistics, manage, authorizeOperator } = deps;
   const modelOf = (name: unknown, version: unknown): TensorModel => repository.get(name as string, versionOf(version));
   const managed = (action: 'load' | 'unload') =>
@@ -145,8 +151,8 @@ function versionOf(version: unknown): string | undefined {
 type Call = ServerUnaryCall<Message, Message>;
 type Body = (request: Message, call: Call) => Message | Promise<Message>;
 
-function answer(body: Body): handleUnaryCall<Message, Message> {
-  return (call: Call, callback) => {
+function answering(log: Pick<Logger, 'error'>): (body: Body) => handleUnaryCall<Message, Message> {
+  return (body) => (call: Call, callback) => {
     void (async () => {
       const trace = traceOf(call);
       try {
@@ -154,6 +160,7 @@ function answer(body: Body): handleUnaryCall<Message, Message> {
         if (trace !== undefined) call.sendMetadata(withTrace(new Metadata(), trace));
         callback(null, message);
       } catch (error) {
+        if (!(error instanceof SerinError)) log.error({ err: error, traceId: trace?.traceId }, 'inference failed');
         callback({ code: codeOf(error), details: detailsOf(error), metadata: withTrace(trailersOf(error), trace) });
       }
     })();

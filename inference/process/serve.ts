@@ -38,7 +38,7 @@ export async function serve(node: ServingNode, config: Config, logger: Logger, s
 /** gRPC is loaded only where it is asked for. */
 async function serveGrpc(node: ServingNode, config: Config, logger: Logger, shutdown: Shutdown): Promise<void> {
   const { startGrpcServer } = await import('../oip/grpc-server.ts');
-  const listener = await startGrpcServer(node.oip, `${config.inferenceHost}:${config.inferenceGrpcPort}`);
+  const listener = await startGrpcServer(node.oip, `${config.inferenceHost}:${config.inferenceGrpcPort}`, logger);
   shutdown.onClose('gRPC', () => listener.close());
   logger.info({ port: listener.port }, 'listening for gRPC');
 }
