@@ -21,7 +21,7 @@ beforeAll(async () => {
       resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
     );
   });
-}, 600_000);
+}, 1_200_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** The summary's row of a training: its cells, without the numbers between. */
