@@ -31,9 +31,9 @@ export async function decodeBody(
   try {
     return await decode(body, { maxOutputLength: limitBytes });
   } catch (error) {
-    throw new SerinError('INPUT_INVALID', `the body cannot be decoded as ${encoding}: ${(error as Error).message}`, {
-      cause: error,
-    });
+    const { code, message } = error as NodeJS.ErrnoException;
+    const rule = code === 'ERR_BUFFER_TOO_LARGE' ? `it has more than ${limitBytes} bytes when it is unpacked` : message;
+    throw new SerinError('INPUT_INVALID', `the body cannot be decoded as ${encoding}: ${rule}`, { cause: error });
   }
 }
 

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { messageOf, SerinError } from '../../domain/errors.ts';
 import { shownValue } from '../../domain/shown-value.ts';
 import type { Door, Ticket } from '../admission/admission.ts';
-import { refusal, statusOf } from './describe.ts';
+import { MESSAGE_LIMIT_BYTES, refusal, statusOf } from './describe.ts';
 import { readInferRequest } from './infer-request.ts';
 import { type InferResponse, writeInferResponse } from './infer-response.ts';
 import type { ModelRepository } from './model.ts';
@@ -61,10 +61,13 @@ export function errorAnswer(error: unknown): ErrorAnswer {
   return {
     status,
     retryAfterMs: known && error.retryable ? error.retryAfterMs : null,
-    body: JSON.stringify({ error: messageOf(error) }),
+    body: JSON.stringify({ error: status === 413 ? TOO_LARGE : messageOf(error) }),
     unexpected: !known && status >= 500,
   };
 }
+
+/** The framework's own sentence leaves out how much is not. */
+const TOO_LARGE = `the body is too large: at most ${MESSAGE_LIMIT_BYTES} bytes are taken`;
 
 /** Of what Fastify itself refuses. */
 function statusOfOther(error: unknown): number {

@@ -161,12 +161,7 @@ export function encodingCases(path: string, good: string): HostileCase[] {
     encoded('gzip called deflate', 'deflate', gzipSync(good), 'cannot be decoded as deflate'),
     encoded('half of a gzip', 'gzip', gzipSync(good).subarray(0, -12), 'cannot be decoded as gzip'),
     encoded('a gzip with a wrong sum', 'gzip', flipped(gzipSync(good)), 'cannot be decoded as gzip'),
-    encoded(
-      'a gzip bomb',
-      'gzip',
-      gzipSync(Buffer.alloc(200 * MIB)),
-      'cannot be decoded as gzip: Cannot create a Buffer larger than',
-    ),
+    encoded('a gzip bomb', 'gzip', gzipSync(Buffer.alloc(200 * MIB)), 'bytes when it is unpacked'),
     encoded('a deflate bomb', 'deflate', deflateSync(Buffer.alloc(200 * MIB)), 'cannot be decoded as deflate'),
     encoded('a gzip of a gzip bomb', 'gzip', gzipSync(gzipSync(Buffer.alloc(200 * MIB))), 'the body is no UTF-8'),
     encoded('two encodings', 'gzip, deflate', gzipSync(good), 'is not taken; gzip and deflate are'),
