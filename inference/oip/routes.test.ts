@@ -238,6 +238,8 @@ test('a model is unloaded and loaded again by an operator alone, and what failed
     (await post('/v2/repository/index', '')).json<{ name: string; state: string }[]>().map(({ state }) => state);
   expect((await post('/v2/repository/models/long/unload', '')).statusCode).toBe(401);
   expect((await manage('unload', 'long', 'wrong!')).statusCode).toBe(403);
+  const lowerCase = { authorization: 'bearer secret' };
+  expect((await post('/v2/repository/models/long/unload', '', lowerCase)).statusCode).toBe(200);
   expect((await manage('unload')).statusCode).toBe(200);
   expect(await states()).toEqual(['READY', 'READY', 'UNAVAILABLE']);
   expect((await node.app.inject('/v2/models/long/ready')).statusCode).toBe(503);

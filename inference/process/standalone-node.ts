@@ -98,7 +98,7 @@ export async function startStandaloneNode(
 /** Without a token whoever reaches the port may load and unload: plain files are served where the network is the fence. */
 function requireToken({ headers }: Parameters<OipDeps['authorizeOperator']>[0], token: string | null): void {
   if (token === null) return;
-  const given = /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1];
+  const given = /^Bearer (.+)$/i.exec(headers.authorization ?? '')?.[1];
   if (given === undefined)
     throw new SerinError('UNAUTHENTICATED', 'loading and unloading needs the header "Authorization: Bearer <token>"');
   const [a, b] = [Buffer.from(given), Buffer.from(token)];
