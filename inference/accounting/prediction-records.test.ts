@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { aRule, anEntry, aVersion, aScorer } from '../scoring/serving-fixture.ts';
 import { anAnswer } from './accounting-fixture.ts';
-import { answerRecord, sampleWeight } from './prediction-records.ts';
+import { answerRecord, sampleWeight, shadowRecord } from './prediction-records.ts';
 
 test('canary answers and failures are always logged, at their own weight', () => {
   expect(sampleWeight(anAnswer('a', { arm: 'canary' }), 0)).toBe(1);
@@ -34,6 +34,20 @@ test('a record keeps the features as they were, null where one was missing, and 
     reason: null,
     servedModel: null,
     traceId: 'trace',
+  });
+});
+
+test('a record of a shadow has its own features with their statuses', async () => {
+  const entry = await anEntry({ champion: aRule() });
+  const features = Float64Array.of(4, NaN);
+  const score = { answer: anAnswer('a'), version: 3, score: 0.75, label: 1, features, error: null } as const;
+  expect(shadowRecord(entry, { ...score, statuses: Uint8Array.of(0, 3) }, 5)).toMatchObject({
+    predictionId: 'a',
+    version: 3,
+    arm: 'shadow',
+    score: 0.75,
+    features: [4, null],
+    statuses: [0, 3],
   });
 });
 

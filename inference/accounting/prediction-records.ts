@@ -50,7 +50,7 @@ export function answerRecord(
 /** A shadow that failed has no score: it is in the tallies, not in the log. */
 export function shadowRecord(
   entry: RouteEntry,
-  { answer, version, score, features }: ShadowScore,
+  { answer, version, score, features, statuses }: ShadowScore,
   answeredAt: number,
 ): LoggedPrediction {
   const { instance } = answer;
@@ -73,7 +73,7 @@ export function shadowRecord(
     // shadows are not held against the log: nobody acts on what they say
     known: null,
     reason: null,
-    statuses: [],
+    statuses: Array.from(statuses),
     servedModel: null,
     redacted: [],
     traceId: null,

@@ -62,7 +62,8 @@ test('an answer from a lower rung is an error of its arm and says nothing about 
 test('a shadow is compared with the answers its pairs got from their own version', async () => {
   const book = aBook();
   const entry = await anEntry({ champion: aRule() });
-  const shadow = { version: 4, label: 0, features: new Float64Array(0), error: null } as const;
+  const none = { features: new Float64Array(0), statuses: new Uint8Array(0) };
+  const shadow = { version: 4, label: 0, ...none, error: null } as const;
   book.shadowScored(entry, [
     { ...shadow, answer: anAnswer({ score: 0.5, label: 1 }), score: 0.25 },
     { ...shadow, answer: anAnswer({ error: 'v2: gone' }), score: 0.25 },

@@ -83,6 +83,8 @@ export interface ShadowScore {
   readonly score: number;
   readonly label: 0 | 1;
   readonly features: Float64Array;
+  /** Of each feature, a position in `FEATURE_STATUSES`. */
+  readonly statuses: Uint8Array;
   readonly error: string | null;
 }
 

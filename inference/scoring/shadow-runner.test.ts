@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { FEATURE_STATUSES } from '../../features/kernel/view-state.ts';
 import { MicroBatcher } from '../batching/micro-batcher.ts';
 import type { Answer } from './answer.ts';
 import type { Work } from './predictor.ts';
@@ -32,6 +33,11 @@ test('the shadow scores what was answered, in its order, with what the batch rea
   ).toEqual([
     ['a', 0.25, 0.75, 1, null],
     ['b', 0.125, 0.125, 0, null],
+  ]);
+  const named = ledger.shadows.map(({ statuses }) => Array.from(statuses, (status) => FEATURE_STATUSES[status]));
+  expect(named).toEqual([
+    ['present', 'present', 'present'],
+    ['present', 'present', 'not_found'],
   ]);
   expect(store.reads).toBe(1);
 });

@@ -193,7 +193,7 @@ export class ShadowRunner {
     }
     if (done < rows) this.#drop(entry, rows - done);
     refusals.forEach((refusal, position) => {
-      if (refusal !== null) scores.push(shadowScore(answers[position]!, shadow, new Float64Array(0), NaN, refusal));
+      if (refusal !== null) scores.push(shadowScore(answers[position]!, shadow, NOT_READ, NaN, refusal));
     });
     const accounting = this.#stamp();
     this.#deps.accounting.shadowScored(entry, scores);
@@ -250,18 +250,26 @@ function jobOf(entry: RouteEntry, instances: readonly Instance[]): ShadowJob {
 function shadowScore(
   answer: Answer,
   shadow: ServedVersion,
-  features: Float64Array,
+  row: FeaturesOfRow,
   rawScore: number,
   message: string | undefined,
 ): ShadowScore {
   const { version } = shadow;
-  if (message !== undefined) return { answer, version, score: NaN, label: 0, features, error: message };
+  if (message !== undefined) return { answer, version, score: NaN, label: 0, ...row, error: message };
   const { score, label } = postProcess(shadow, rawScore, answer.instance.request);
-  return { answer, version, score, label, features, error: null };
+  return { answer, version, score, label, ...row, error: null };
 }
 
-function rowOf({ values }: FeatureMatrix, { scorer: { featureCount } }: ServedVersion, row: number): Float64Array {
-  return values.subarray(row * featureCount, (row + 1) * featureCount);
+type FeaturesOfRow = Pick<ShadowScore, 'features' | 'statuses'>;
+const NOT_READ: FeaturesOfRow = { features: new Float64Array(0), statuses: new Uint8Array(0) };
+
+function rowOf(
+  { values, statuses }: FeatureMatrix,
+  { scorer: { featureCount } }: ServedVersion,
+  row: number,
+): FeaturesOfRow {
+  const [from, to] = [row * featureCount, (row + 1) * featureCount];
+  return { features: values.subarray(from, to), statuses: statuses.subarray(from, to) };
 }
 
 /** Some rows of a matrix. */
