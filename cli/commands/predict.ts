@@ -1,39 +1,20 @@
 import type { Command } from 'commander';
 import { SerinError } from '../../domain/errors.ts';
 import { readProblem } from '../api-client.ts';
-import { fields, print } from '../output.ts';
+import { EXIT } from '../exit-codes.ts';
+import { print } from '../output.ts';
 import type { CliContext } from '../run-cli.ts';
 import { type GlobalOptions, openSession } from '../session.ts';
+import { askLater } from './predict-later.ts';
+import { type Prediction, showPredictions } from './show-predictions.ts';
 
 interface PredictOptions extends GlobalOptions {
   readonly body?: string;
   readonly explain?: boolean;
   readonly by?: string;
-}
-
-interface Prediction {
-  readonly predictionId: string;
-  readonly score: number;
-  readonly label: number;
-  readonly class?: string;
-  readonly version: number;
-  readonly answeredBy?: string;
-  readonly arm: string;
-  readonly rung: string;
-  readonly reason?: string;
-  readonly asOf: string;
-  /** From here on with --explain. */
-  readonly rawScore?: number;
-  readonly threshold?: number;
-  readonly slice?: string | null;
-  readonly error?: string | null;
-  readonly features?: Readonly<Record<string, Feature>>;
-}
-
-interface Feature {
-  readonly value: number | null;
-  readonly status: string;
-  readonly ageSeconds: number | null;
+  readonly later?: boolean;
+  readonly key?: string;
+  readonly wait: boolean;
 }
 
 interface PredictAnswer {
@@ -49,48 +30,51 @@ export function register(program: Command, { action }: CliContext): void {
     .option('--body <json>', 'the whole request: one instance, or {"instances": […]}')
     .option('--explain', 'with the features that were used, and how the score became a label')
     .option('--by <who>', 'a loaded version, such as v4, or an arm: champion or canary (engineer, approver, operator)')
+    .option(
+      '--later',
+      'by way of the API, which asks until there is an answer: for what may take longer than a request',
+    )
+    .option('--key <text>', 'with --later: the same key is the same question, asked once (Idempotency-Key)')
+    .option('--no-wait', 'with --later: do not wait for the answer; serin predictions fetch ID has it')
     .addHelpText(
       'after',
       '\nExample:\n  serin predict flight-delay origin=SEA destination=SFO distance=679\n' +
-        '  serin predict flight-delay origin=SEA destination=SFO distance=679 --by canary --explain',
+        '  serin predict flight-delay origin=SEA destination=SFO distance=679 --by canary --explain\n' +
+        '  serin predict flight-delay origin=SEA destination=SFO distance=679 --later --no-wait',
     )
     .action(
       action<PredictOptions>(async ({ output, options, args: [model, ...given] }) => {
-        const { inferenceUrl, token } = await openSession(options, options.by === undefined ? 'viewer' : 'engineer');
+        refuseMixed(options);
         const body = options.body === undefined ? readFields(given) : parseBody(options.body);
+        if (options.later === true) {
+          const { api } = await openSession(options, 'engineer');
+          return askLater({ api, output, wait: options.wait }, { model: model!, body, key: options.key });
+        }
+        const { inferenceUrl, token } = await openSession(options, options.by === undefined ? 'viewer' : 'engineer');
         const target = `${inferenceUrl}/v1/models/${model}/predict${options.explain === true ? '?explain=features' : ''}`;
         const answer = await post(target, body, options.by === undefined ? {} : chosen(options.by, token));
-        print(output, answer, ({ predictions }) => predictions.map(shown).join('\n\n'));
+        print(output, answer, ({ predictions }) => showPredictions(predictions));
+        return EXIT.done;
       }),
     );
 }
 
-function shown({ features = {}, ...prediction }: Prediction): string {
-  const { version, arm, rung, reason, answeredBy, slice } = prediction;
-  const version_ = answeredBy === undefined ? `v${version}` : `${answeredBy} v${version}`;
-  return fields({
-    prediction: prediction.predictionId,
-    score: prediction.score,
-    'raw score': prediction.rawScore,
-    label: prediction.class === undefined ? prediction.label : `${prediction.label} (${prediction.class})`,
-    threshold:
-      prediction.threshold === undefined
-        ? undefined
-        : `${prediction.threshold}${typeof slice === 'string' ? ` (of ${slice})` : ''}`,
-    'answered by': `${version_} (${[...new Set([arm, rung, ...(reason === undefined ? [] : [reason])])].join(', ')})`,
-    error: prediction.error,
-    'as of': prediction.asOf,
-    ...Object.fromEntries(Object.entries(features).map(([name, feature]) => [name, featureText(feature)])),
-  });
-}
-
-/** `12.5`, `12.5 (40 s old)`, `none (expired)` */
-function featureText({ value, status, ageSeconds }: Feature): string {
-  const notes = [
-    ...(status === 'present' ? [] : [status.replace('_', ' ')]),
-    ...(ageSeconds === null ? [] : [`${Math.round(ageSeconds)} s old`]),
-  ];
-  return `${value ?? 'none'}${notes.length === 0 ? '' : ` (${notes.join(', ')})`}`;
+/** @throws SerinError INPUT_INVALID naming the option that does not go with the others */
+function refuseMixed({ later, by, explain, key, wait }: PredictOptions): void {
+  const given = {
+    '--by': by !== undefined,
+    '--explain': explain === true,
+    '--key': key !== undefined,
+    '--no-wait': !wait,
+  };
+  const wrong = later === true ? (['--by', '--explain'] as const) : (['--key', '--no-wait'] as const);
+  const option = wrong.find((name) => given[name]);
+  if (option === undefined) return;
+  const rule =
+    later === true
+      ? 'it does not go with --later: the answer is the predict route’s own'
+      : 'it goes with --later alone';
+  throw new SerinError('INPUT_INVALID', `${option} is given; ${rule}`, { fields: { field: option, rule } });
 }
 
 /** `v4`, `4`, `canary` as the headers that the inference tier takes. */

@@ -12,6 +12,7 @@ import { followOperation } from '../follow-operation.ts';
 import { fields, instant, type Output, print, table } from '../output.ts';
 import type { CliContext } from '../run-cli.ts';
 import { type GlobalOptions, openSession } from '../session.ts';
+import { fetchLater } from './predict-later.ts';
 
 interface Shown {
   readonly predictionId: string;
@@ -50,6 +51,18 @@ export function register(program: Command, { action }: CliContext): void {
         const { api } = await openSession(options, 'viewer');
         const shown = await api.get<Shown>(`predictions/${encodeURIComponent(id!)}`);
         print(output, shown, (answer) => showPrediction(output, answer));
+      }),
+    );
+  predictions
+    .command('fetch')
+    .argument('<id>', 'of a prediction that was asked for with: serin predict MODEL --later')
+    .description('what has come of a prediction that is answered later')
+    .option('--no-wait', 'do not wait for its answer')
+    .addHelpText('after', '\nExample:\n  serin predictions fetch 5d0c6a1e-2f0b-4b7e-9b7f-0d9b3c3f2a10 --no-wait')
+    .action(
+      action<GlobalOptions & { wait: boolean }>(async ({ output, options, args: [id] }) => {
+        const { api } = await openSession(options, 'viewer');
+        return fetchLater({ api, output, wait: options.wait }, id!);
       }),
     );
   predictions
