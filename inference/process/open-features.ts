@@ -7,20 +7,21 @@ const STORE_CONNECTIONS = 2;
 const READ_TIMEOUT_MS = 500;
 const MAX_READERS = 256;
 
-export interface Features extends Pick<RoutedNodeOptions, 'inputOf' | 'store'> {
+export interface Features extends Required<Pick<RoutedNodeOptions, 'inputOf' | 'store' | 'storeTimeoutMs'>> {
   close(): Promise<void>;
 }
 
 /** The online store and the readers of feature sets; versions of one project share a reader, and with it the check of a request. */
-export function openFeatures(onlineStoreUrl: string): Features {
+export function openFeatures(onlineStoreUrl: string, readTimeoutMs = READ_TIMEOUT_MS): Features {
   const { store, close } = openOnlineStore(onlineStoreUrl, {
     name: 'serin-inference-features',
     connections: STORE_CONNECTIONS,
-    readTimeoutMs: READ_TIMEOUT_MS,
+    readTimeoutMs,
   });
   const readers = new Map<string, FeatureReader>();
   return {
     store,
+    storeTimeoutMs: readTimeoutMs,
     inputOf(project, featureSet) {
       const key = `${project.digest} ${featureSet}`;
       const known = readers.get(key);

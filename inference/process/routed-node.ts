@@ -40,6 +40,7 @@ export interface RoutedNodeOptions {
   readonly logger: Logger;
   readonly inputOf: VersionSourceDeps['inputOf'];
   readonly store: OnlineReader;
+  readonly storeTimeoutMs?: number;
   /** Replaced in tests that need a model which fails. */
   readonly wrapSource?: (source: ReturnType<typeof createVersionSource>) => ReturnType<typeof createVersionSource>;
 }
@@ -54,6 +55,7 @@ export async function startRoutedNode({
   logger,
   inputOf,
   store,
+  storeTimeoutMs,
   wrapSource = (source) => source,
 }: RoutedNodeOptions): Promise<ServingNode> {
   const nowMicros = (): number => Date.now() * 1_000;
@@ -102,7 +104,16 @@ export async function startRoutedNode({
     batchers: queues.all(),
     costs,
   }));
-  const { queues, circuits } = createScoringPipeline({ table, store, recorder, metrics, registry, logger, onRefused });
+  const { queues, circuits } = createScoringPipeline({
+    table,
+    store,
+    storeTimeoutMs,
+    recorder,
+    metrics,
+    registry,
+    logger,
+    onRefused,
+  });
   const batcherOf = (model: string) => queues.batcherOf(model);
   const costs = { predict: new CostBook(), infer: new CostBook() };
   const submit = (model: string, work: Work): void => batcherOf(model).submit(work);

@@ -15,11 +15,14 @@ import { VERSION_CIRCUIT, VersionScorer } from '../scoring/score-version.ts';
 import { SHADOW_LIMITS, ShadowRunner } from '../scoring/shadow-runner.ts';
 
 const LIMITS = { maxBatchRows: 128, maxQueueRows: 4_096 } as const;
+/** Unless said otherwise. */
 const STORE_TIMEOUT_MS = 500;
 
 export interface ScoringPipelineDeps {
   readonly table: RouteTable;
   readonly store: OnlineReader;
+  /** How long a batch waits for what it reads of the store. */
+  readonly storeTimeoutMs?: number | undefined;
   readonly recorder: Pick<Recorder, 'accounting'>;
   readonly metrics: Pick<InferenceMetrics, 'accounting'>;
   readonly registry: Registry;
@@ -37,6 +40,7 @@ export interface ScoringPipeline {
 export function createScoringPipeline({
   table,
   store,
+  storeTimeoutMs = STORE_TIMEOUT_MS,
   recorder,
   metrics,
   registry,
@@ -53,7 +57,7 @@ export function createScoringPipeline({
   const versions = () => [...table.entries.values()].flatMap(({ loaded }) => loaded);
   const scoring = createScoringMetrics(registry, { versions, circuits, store: storeCircuit, nowMs });
   const accounting = scoring.counting(both(recorder.accounting, metrics.accounting));
-  const features = createFeatureBatchReader(store, { timeoutMs: STORE_TIMEOUT_MS, circuit: storeCircuit, nowMs });
+  const features = createFeatureBatchReader(store, { timeoutMs: storeTimeoutMs, circuit: storeCircuit, nowMs });
   const scorer = new VersionScorer({ circuits, nowMs });
   const queuedRows = (): number => queues.queuedRows;
   const cpuMs = (): number => {

@@ -39,6 +39,7 @@ import { openBlobStore } from '../../platform/file-blob-store.ts';
 import { createLogger } from '../../platform/logger.ts';
 import { overSocket, throughFramework } from '../setup/both-ways.ts';
 import { createTestDatabase } from '../setup/test-database.ts';
+import { STORE_PATIENCE_MS } from '../setup/served-project.ts';
 
 const visits = source('visits', {
   description: '',
@@ -157,12 +158,13 @@ beforeEach(async () => {
     at: 2,
     reason: 'test',
   });
-  features = openFeatures(databaseUrl);
+  features = openFeatures(databaseUrl, STORE_PATIENCE_MS);
   node = await startRoutedNode({
     config: { databaseUrl, blobUrl, nodeId: 'node-1', inferenceHost: '127.0.0.1', inferencePort: 0 },
     logger: createLogger({ service: 'inference', node: 'node-1', level: 'trace', file: logFile }),
     inputOf: features.inputOf,
     store: features.store,
+    storeTimeoutMs: features.storeTimeoutMs,
   });
   port = Number(new URL(await node.app.listen({ host: '127.0.0.1', port: 0 })).port);
 });

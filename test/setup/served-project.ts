@@ -12,6 +12,9 @@ import type { Config } from '../../platform/config.ts';
 import type { Logger } from '../../platform/logger.ts';
 import { createTestDatabase } from './test-database.ts';
 
+/** A machine that stands still for the half second of production must not make an answer one without features. */
+export const STORE_PATIENCE_MS = 20_000;
+
 export interface ServedProject {
   /** The blobs, and whatever a test puts there. */
   readonly folder: string;
@@ -40,7 +43,7 @@ export async function serveProject({
   const databaseUrl = await createTestDatabase();
   const database = connectDatabase(databaseUrl, { name: 'test', max: 4 });
   const { digest } = await applyProject(database.db, { spec, bundleSha256: null, by: 'test', at });
-  const features = openFeatures(databaseUrl);
+  const features = openFeatures(databaseUrl, STORE_PATIENCE_MS);
   const node = await startRoutedNode({
     config: {
       databaseUrl,
@@ -53,6 +56,7 @@ export async function serveProject({
     logger,
     inputOf: features.inputOf,
     store: features.store,
+    storeTimeoutMs: features.storeTimeoutMs,
   });
   return {
     folder,

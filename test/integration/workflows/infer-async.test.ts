@@ -18,6 +18,7 @@ import { openBlobStore } from '../../../platform/file-blob-store.ts';
 import { createLogger } from '../../../platform/logger.ts';
 import { type ApiFixture, type Caller, createApiFixture } from '../../setup/api-fixture.ts';
 import { eventually } from '../../setup/eventually.ts';
+import { STORE_PATIENCE_MS } from '../../setup/served-project.ts';
 import { startTemporalFixture, type TemporalFixture } from './temporal-fixture.ts';
 
 const logger = createLogger({ service: 'test', node: 'test', level: 'silent' });
@@ -58,7 +59,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'serin-async-'));
   const { db, pool } = api.database;
   const databaseUrl = pool.options.connectionString!;
-  features = openFeatures(databaseUrl);
+  features = openFeatures(databaseUrl, STORE_PATIENCE_MS);
   const blobUrl = pathToFileURL(folder).href;
   node = await startRoutedNode({
     config: { databaseUrl, blobUrl, nodeId: 'node-1', inferenceHost: '127.0.0.1', inferencePort: 0 },

@@ -31,6 +31,7 @@ import type { materializeFeatures } from '../../../workflows/materialize-feature
 import { type ScoreBatchResult, TASK_QUEUE_CONTROL } from '../../../workflows/messages.ts';
 import type { scoreBatch } from '../../../workflows/score-batch.ts';
 import { eventually, within } from '../../setup/eventually.ts';
+import { STORE_PATIENCE_MS } from '../../setup/served-project.ts';
 import { createTestDatabase } from '../../setup/test-database.ts';
 import { type FeatureWorld, openFeatureWorld } from './feature-world.ts';
 import { type RunningWorkers, startTemporalFixture, type TemporalFixture } from './temporal-fixture.ts';
@@ -253,7 +254,7 @@ test.each([
     at: 2,
     reason: 'test',
   });
-  const features = openFeatures(databaseUrl);
+  const features = openFeatures(databaseUrl, STORE_PATIENCE_MS);
   const node = await startRoutedNode({
     config: {
       databaseUrl,
