@@ -28,6 +28,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
   404: 'There is no such model, version, prediction or address.',
   405: 'The address does not answer this method; `Allow` names those that it does.',
   408: 'The request did not arrive in time.',
+  409: 'What was known at `asOf` cannot be told any more; `foldedAt` names the instant from which on it can.',
   413: 'The body is too large.',
   414: 'The address is too long.',
   415: 'The content type is none.',

@@ -112,7 +112,7 @@ export function routedOperations(entries: ReadonlyMap<string, RouteEntry>): Oper
         content: json({ schema: ref('PredictRequest'), examples: Object.fromEntries(examples) }),
       },
       answer: { description: 'One prediction per instance.', content: json({ schema: ref('PredictResponse') }) },
-      errors: [401, 403, 404, 429, 500, 503],
+      errors: [401, 403, 404, 409, 429, 500, 503],
       secured: true,
     },
     {

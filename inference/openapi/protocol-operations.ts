@@ -40,7 +40,7 @@ export function protocolOperations(repository: Pick<ModelRepository, 'models'>):
         body: {
           required: true,
           content: {
-            ...json({ schema: ref('InferRequest'), examples: examples(repository.models()) }),
+            ...json({ schema: ref('InferRequest'), examples: examples(repository.models(), path) }),
             'application/octet-stream': {},
           },
         },
@@ -74,11 +74,17 @@ export function protocolOperations(repository: Pick<ModelRepository, 'models'>):
   ];
 }
 
-function examples(models: readonly TensorModel[]): JsonSchema {
+/** Of the version of each model that answers where none is named; others may take other tensors. */
+function examples(models: readonly TensorModel[], path: string): JsonSchema {
+  const answering = new Map<string, TensorModel>();
+  for (const model of models) if (!answering.has(model.name)) answering.set(model.name, model);
+  const ofVersion = ({ version }: TensorModel): string => (path.includes('{version}') ? `version ${version} of ` : '');
   return Object.fromEntries(
-    // one for each name: versions of a model take the same tensors
-    [...new Map(models.map((model) => [model.name, model])).values()]
+    [...answering.values()]
       .slice(0, MAX_EXAMPLES)
-      .map((model) => [model.name, { summary: `for the model ${model.name}`, value: tensorExample(model) }]),
+      .map((model) => [
+        model.name,
+        { summary: `for ${ofVersion(model)}the model ${model.name}`, value: tensorExample(model) },
+      ]),
   );
 }
