@@ -22,7 +22,10 @@ export type Cell = string | number | null | undefined;
 
 /** The answer as JSON, or as what `text` makes of it. */
 export function print<T>(output: Output, answer: T, text: (answer: T) => string): void {
-  output.write(output.json ? JSON.stringify(answer, null, output.terminal ? 2 : 0) : text(answer));
+  if (output.json) return output.write(JSON.stringify(answer, null, output.terminal ? 2 : 0));
+  const written = text(answer);
+  // an empty table in a pipe is no line, not an empty one
+  if (written !== '') output.write(written);
 }
 
 export function table(output: Output, header: readonly string[], rows: readonly (readonly Cell[])[]): string {

@@ -63,6 +63,19 @@ test('a command that is done ends with 0, in a pipe as plain lines', async () =>
   expect(api.asked).toMatchObject([{ method: 'GET', token: 'Bearer serin_test' }]);
 });
 
+test('an empty table in a pipe is no line', async () => {
+  api.answers['GET /v1/projects'] = [{ body: { projects: [] } }];
+  expect(await runCli(['projects'])).toBe(0);
+  expect(stdout).toBe('');
+});
+
+test('a rollout plan says each of its sentences once', async () => {
+  const plan = { canDecide: false, stages: [{ sentence: 'Stage 1.' }], sentences: ['Stage 1.', 'It cannot decide.'] };
+  api.answers['POST /v1/models/m/rollouts/plan'] = [{ body: plan }];
+  expect(await runCli(['rollout', 'plan', 'm', '--rps', '50'])).toBe(1);
+  expect(stdout).toBe('Stage 1.\nIt cannot decide.\n');
+});
+
 test('--json gives the answer as it came', async () => {
   api.answers['GET /v1/audit/verify'] = [{ body: { holds: true, records: 3, head: 'abc' } }];
   expect(await runCli(['audit', 'verify', '--json'])).toBe(0);

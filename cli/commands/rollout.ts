@@ -185,9 +185,7 @@ export function register(program: Command, { action }: CliContext): void {
           labelledShare: Number(options.labelled),
           ...(version !== undefined && { version: readVersion(version) }),
         });
-        print(output, plan, ({ stages, sentences }) =>
-          [...stages.map(({ sentence }) => sentence), ...sentences].join('\n'),
-        );
+        print(output, plan, ({ sentences }) => sentences.join('\n'));
         return plan.canDecide ? EXIT.done : EXIT.failed;
       }),
     );
