@@ -91,6 +91,20 @@ test.each([
   expect(reply.json()).toMatchObject({ code: 'INPUT_INVALID' });
 });
 
+test.each([
+  ['application/x-www-form-urlencoded', 'the header content-type is "application/x-www-form-urlencoded"'],
+  [undefined, 'the header content-type is missing'],
+])('a body of the content type %j is told what to send', async (type, said) => {
+  const reply = await aServer().inject({
+    method: 'POST',
+    url: '/rows',
+    payload: '{"rows":[]}',
+    headers: type === undefined ? {} : { 'content-type': type },
+  });
+  expect(reply.statusCode).toBe(415);
+  expect(reply.json()).toMatchObject({ code: 'INPUT_INVALID', detail: `${said}: send application/json` });
+});
+
 test('an unknown address is a problem', async () => {
   const reply = await aServer().inject('/nowhere');
   expect(reply.statusCode).toBe(404);

@@ -172,7 +172,7 @@ function problemOf(error: unknown, request: Asked): Problem {
     return { ...named('INPUT_INVALID', title, status), detail: sentence(violations), instance, violations };
   }
   if (failure.statusCode !== undefined && failure.statusCode >= 400 && failure.statusCode < 500) {
-    const detail = failure.message ?? 'the request is malformed';
+    const detail = detailOf(failure, request);
     return { ...named('INPUT_INVALID', ERRORS.INPUT_INVALID.title, failure.statusCode), detail, instance };
   }
   return {
@@ -180,6 +180,15 @@ function problemOf(error: unknown, request: Asked): Problem {
     detail: `this is a bug; the log has the details under requestId ${String(request.id)}`,
     instance,
   };
+}
+
+function detailOf(failure: Partial<FastifyError>, request: Asked): string {
+  // Fastify's own sentence names neither what came nor what is wanted; curl -d without a header is the usual way here
+  if (failure.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+    const given = request.headers['content-type'];
+    return `the header content-type is ${given === undefined ? 'missing' : JSON.stringify(given.slice(0, 100))}: send application/json`;
+  }
+  return failure.message ?? 'the request is malformed';
 }
 
 function named(code: string, title: string, status: number) {
