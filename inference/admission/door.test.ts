@@ -65,10 +65,10 @@ describe('a deadline', () => {
       '1',
       '0',
     ]);
-    expect(await answer.json()).toEqual({ error: expect.stringContaining('its deadline is in 0.0 ms') });
+    expect(await answer.json()).toEqual({ error: expect.stringMatching(/its deadline (has passed|is in 0\.0 ms)$/) });
     const injected = await node.app.inject({ method: 'POST', url: PATH, payload: ROW, headers });
     expect([injected.statusCode, injected.headers['retry-after']]).toEqual([503, '1']);
-    expect(injected.json()).toEqual({ error: expect.stringContaining('its deadline is in 0.0 ms') });
+    expect(injected.json()).toEqual({ error: expect.stringMatching(/its deadline (has passed|is in 0\.0 ms)$/) });
     expect(await refusedBy('deadline')).toBe(2);
   });
 

@@ -131,7 +131,10 @@ export class MicroBatcher<Work extends QueuedWork> {
     if (answeredMs <= deadlineMs) return null;
     return {
       reason: 'deadline',
-      detail: `it would be answered in about ${shown(answeredMs - nowMs)} ms, its deadline is in ${shown(Math.max(0, deadlineMs - nowMs))} ms`,
+      detail:
+        deadlineMs <= nowMs
+          ? 'its deadline has passed'
+          : `it would be answered in about ${shown(answeredMs - nowMs)} ms, its deadline is in ${shown(deadlineMs - nowMs)} ms`,
       retryAfterMs: waitMs,
     };
   }

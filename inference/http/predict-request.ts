@@ -44,7 +44,10 @@ export function readInstances(body: unknown, entry: RouteEntry, now: Micros, ove
   if (!Array.isArray(instances))
     throw invalid('instances', unlessPersonal(instances, entry), 'must be a list of instances');
   if (instances.length === 0 || instances.length > MAX_INSTANCES) {
-    throw invalid('instances', `${instances.length} instances`, `must hold 1 to ${MAX_INSTANCES} of them`);
+    const rule = `must hold 1 to ${MAX_INSTANCES} of them`;
+    throw new SerinError('INPUT_INVALID', `instances holds ${instances.length}: ${rule}`, {
+      fields: { field: 'instances', rule },
+    });
   }
   const read = instances.map((instance, i) => {
     const path = `instances/${i}`;
@@ -89,7 +92,7 @@ function checkFields(fields: Members, path: string, entry: RouteEntry): Row {
     if (loaded.some((served) => reads(served.input, name))) continue;
     const known = [...input.request.map((field) => field.name), ...RESERVED].join(', ');
     const shown = unlessPersonal(fields[name], entry);
-    throw invalid(`${path}${name}`, shown, `is not a field of ${featureSet}; an instance has ${known}`);
+    throw invalid(`${path}${name}`, shown, `it is not a field of ${featureSet}; an instance has ${known}`);
   }
   try {
     return input.checkRequest(extra ? fieldsFor(input, fields) : fields);

@@ -17,7 +17,7 @@ test.each([
   [{ customer: 1.5 }, 'customer', 'the field "customer" is 1.5: a whole number'],
   [{ origin: 7 }, 'origin', 'the field "origin" is 7: text'],
   [{ b: undefined }, 'b', 'the field "b" is missing: the field is required'],
-  [{ orign: 'SEA' }, 'orign', 'orign is "SEA": is not a field of'],
+  [{ orign: 'SEA' }, 'orign', 'orign is "SEA": it is not a field of'],
   [{ asOf: '2026-01-01T00:00:00' }, 'asOf', 'a time needs Z or an offset'],
 ])('%j is a 400 that names the field', async (overrides, field, detail) => {
   const { status, problem } = await shop.ask({ instances: [anOrder(), anOrder(overrides)] });
