@@ -32,6 +32,30 @@ export function linearOnnx({
   return Buffer.concat([integer(1, 8), message(7, graph), message(8, [text(1, ''), integer(2, OPSET)])]);
 }
 
+/** The same with its weights as int8, a 127th of the largest apart, as quantisers write them: the float weights are made of them again. */
+export function quantisedLinearOnnx({ weights, bias }: Pick<LinearModel, 'weights' | 'bias'>): Uint8Array {
+  const scale = Math.max(...weights.map(Math.abs)) / 127;
+  const int8 = Int8Array.from(weights, (weight) => Math.round(weight / scale));
+  const graph = [
+    message(1, node('DequantizeLinear', ['quantised', 'scale'], 'weights')),
+    message(1, node('MatMul', ['features', 'weights'], 'product')),
+    message(1, node('Add', ['product', 'bias'], 'score')),
+    text(2, 'quantised'),
+    message(5, [
+      integer(1, weights.length),
+      integer(1, 1),
+      integer(2, 3),
+      text(8, 'quantised'),
+      bytes(9, Buffer.from(int8.buffer)),
+    ]),
+    message(5, floats('scale', [], [scale])),
+    message(5, floats('bias', [1], [bias])),
+    message(11, matrix('features', weights.length, FLOAT)),
+    message(12, matrix('score', 1, FLOAT)),
+  ];
+  return Buffer.concat([integer(1, 8), message(7, graph), message(8, [text(1, ''), integer(2, OPSET)])]);
+}
+
 export interface AveragingModel {
   readonly features: number;
   readonly width: number;
