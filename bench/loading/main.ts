@@ -33,7 +33,7 @@ interface Loading {
   /** Worst delay of the event loop while the loader loaded it, of all repeats and in the middle. */
   readonly delayMsMax: number;
   readonly delayMsMedian: number;
-  /** The worst delay without the time in which the event loop could have run and others had the cores. */
+  /** The longest that the event loop's thread computed in one go: the worst delay without what others did to it. */
   readonly ownDelayMsMax: number;
   /** The same, for as long, with nothing loaded: what else the machine does. */
   readonly neighboursMsMax: number;

@@ -153,21 +153,21 @@ test.each([
   async (_, runner, bytes) => {
     const path = await aFile(bytes);
     const first = await load(linearOnnx({ weights: [1], bias: 0 })); // a first thread of a process costs more
-    const delays: number[] = [];
-    for (let i = 0; i < 5; i++) {
+    // it is 1–10 ms (npm run bench -- loading), on the event loop it would be 60 and more, each time
+    const ENOUGH_MS = 40;
+    let ownMs = Infinity;
+    for (let i = 0; i < 5 && ownMs >= ENOUGH_MS; i++) {
       let model!: LoadedModel;
-      const { ownMs } = await delayDuring(async () => {
+      ({ ownMs } = await delayDuring(async () => {
         model = await loader.load({ path, name: 'big' });
-      });
-      delays.push(ownMs);
+      }));
       if (runner !== null) expect(model.report.runner).toBe(runner);
       await model.release();
     }
-    // it is 1–10 ms (npm run bench -- loading), on the event loop it would be 60 and more
-    expect(Math.min(...delays)).toBeLessThan(40);
+    expect(ownMs).toBeLessThan(ENOUGH_MS);
     await first.release();
   },
-  60_000,
+  180_000,
 );
 
 test('golden rows are asked before a model is taken; a wrong one is named with row, expected and got', async () => {

@@ -5,11 +5,14 @@ import { setTimeout as wait } from 'node:timers/promises';
 export interface EventLoopDelay {
   /** Milliseconds by which a timer of 1 ms came late, at worst. */
   readonly worstMs: number;
-  /** The same without the time in which the event loop could have run and other threads had the cores: what was done to it. */
+  /**
+   * The longest that this thread computed before the timer could go off again: what was done to the event loop, without
+   * what it waited for, be it a core that others had or their part of a garbage collection.
+   */
   readonly ownMs: number;
 }
 
-/** Linux alone says how long a thread has waited for a core. */
+/** Linux alone says how long a thread has computed. */
 export async function delayDuring(work: () => Promise<void>): Promise<EventLoopDelay> {
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
@@ -18,11 +21,11 @@ export async function delayDuring(work: () => Promise<void>): Promise<EventLoopD
   // the first interval after a reset is not counted
   await wait(5);
   let ownMs = 0;
-  let [lastMs, lastWaitedMs] = [performance.now(), waitedForCoreMs()];
+  let lastMs = computedMs();
   const sampler = setInterval(() => {
-    const [nowMs, waitedMs] = [performance.now(), waitedForCoreMs()];
-    ownMs = Math.max(ownMs, nowMs - lastMs - 1 - (waitedMs - lastWaitedMs));
-    [lastMs, lastWaitedMs] = [nowMs, waitedMs];
+    const nowMs = computedMs();
+    ownMs = Math.max(ownMs, nowMs - lastMs);
+    lastMs = nowMs;
   }, 1);
   try {
     await work();
@@ -34,7 +37,7 @@ export async function delayDuring(work: () => Promise<void>): Promise<EventLoopD
   return { worstMs: delay.max / 1e6 - 1, ownMs };
 }
 
-/** Milliseconds that this thread was ready to run and another one had the core. */
-function waitedForCoreMs(): number {
-  return Number(readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ')[1]) / 1e6;
+/** Milliseconds that this thread has had a core. */
+function computedMs(): number {
+  return Number(readFileSync('/proc/thread-self/schedstat', 'latin1').split(' ')[0]) / 1e6;
 }
