@@ -8,7 +8,7 @@ import { tableOf } from './report.ts';
 
 test(
   'a small run has no wrong row of Serin, finds those of the plain joins, and says why Feast is not there',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), 'serin-bench-'));
     onTestFinished(() => rm(folder, { recursive: true }));

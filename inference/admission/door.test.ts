@@ -116,7 +116,8 @@ test('plain files may have a deadline that their requests do not name', async ()
 });
 
 test('a client over its rate is a 429 that says when; others, by key, name or address, are not', async () => {
-  await start({ nodeId: 'test', inferenceClientRate: 2, inferenceClientBurst: 2 });
+  // so little that no row is given back between two requests, however slow the machine
+  await start({ nodeId: 'test', inferenceClientRate: 0.02, inferenceClientBurst: 2 });
   const a = { authorization: 'Bearer a' };
   expect([(await ask(a)).status, (await ask(a)).status]).toEqual([200, 200]);
   const refused = await ask({ ...a, 'x-serin-client': 'another name' });
@@ -137,7 +138,7 @@ test('a request of many rows uses up its client’s rate', async () => {
 });
 
 test('the processes behind one port share the rate of a client', async () => {
-  await start({ nodeId: 'test', inferenceClientRate: 8, inferenceClientBurst: 8, inferenceProcesses: 4 });
+  await start({ nodeId: 'test', inferenceClientRate: 0.08, inferenceClientBurst: 8, inferenceProcesses: 4 });
   const statuses: number[] = [];
   for (let i = 0; i < 3; i++) statuses.push((await ask()).status);
   expect(statuses).toEqual([200, 200, 429]);
