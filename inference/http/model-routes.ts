@@ -52,7 +52,7 @@ function describe(
 ) {
   return {
     model: route.model,
-    route,
+    route: { ...route, updatedAt: formatTime(route.updatedAt) },
     contract,
     versions: loaded.map((served) => {
       const { calibration, ...processing } = postProcessingOf(served);
@@ -74,6 +74,11 @@ function describe(
   };
 }
 
-function withTimes(logged: LoggedPrediction) {
-  return { ...logged, asOf: formatTime(logged.asOf), answeredAt: formatTime(logged.answeredAt) };
+function withTimes({ asOf, answeredAt, known, ...logged }: LoggedPrediction) {
+  return {
+    ...logged,
+    asOf: formatTime(asOf),
+    answeredAt: formatTime(answeredAt),
+    known: known && { ...known, readAt: formatTime(known.readAt) },
+  };
 }

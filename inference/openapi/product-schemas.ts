@@ -1,5 +1,6 @@
 /** The messages of Serin's own routes of the inference tier, as JSON Schema (draft 2020-12). */
 import { Type } from 'typebox';
+import { FEATURE_STATUSES } from '../../domain/features/feature-status.ts';
 import { Problem } from '../../platform/problem-schema.ts';
 import { FALLBACK_REASONS } from '../scoring/answer.ts';
 
@@ -58,7 +59,12 @@ export const PredictResponse = Type.Object({
 const RoutedModel = Type.Object(
   {
     model: Name,
-    route: Type.Object({ epoch: Type.Integer(), champion: Type.Integer(), lastKnownGood: Type.Integer() }),
+    route: Type.Object({
+      epoch: Type.Integer(),
+      champion: Type.Integer(),
+      lastKnownGood: Type.Integer(),
+      updatedAt: Instant,
+    }),
     contract: Type.Object({
       latencyBudgetMsP99: Type.Number(),
       logSampleRate: Type.Number(),
@@ -104,7 +110,24 @@ const ModelSchema = Type.Object(
 
 const LoggedPredictions = Type.Object({
   predictionId: Name,
-  answers: Type.Array(Type.Object({ model: Name, version: Type.Integer(), score: Type.Unknown() })),
+  answers: Type.Array(
+    Type.Object({
+      model: Name,
+      version: Type.Integer(),
+      score: Type.Unknown(),
+      asOf: Instant,
+      answeredAt: Instant,
+      features: Type.Array(Type.Union([Type.Number(), Type.Null()]), {
+        description: 'In the order of `featureNames` of the version; null: missing.',
+      }),
+      statuses: Type.Array(Type.Integer(), {
+        description: `Of each feature: ${FEATURE_STATUSES.map((status, at) => `${at} ${status}`).join(', ')}.`,
+      }),
+      known: Type.Union([Type.Object({ knownSeq: Type.Object({}), readAt: Instant }), Type.Null()], {
+        description: 'What the online store knew: of each view the last event, and when the features hold.',
+      }),
+    }),
+  ),
 });
 
 const Health = Type.Object({ status: Type.String() });

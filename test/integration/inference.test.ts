@@ -23,6 +23,8 @@ import { eventually } from '../setup/eventually.ts';
 import { createTestDatabase } from '../setup/test-database.ts';
 
 const logger = createLogger({ service: 'inference', node: 'test', level: 'silent' });
+/** As all instants of the tier's answers are. */
+const INSTANT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
 const SPEC = {
   format: PROJECT_FORMAT,
   name: 'flights',
@@ -179,7 +181,7 @@ test('the first answers come from the rule; a new champion takes over by its rou
     expect.objectContaining({ score: 5, label: 1, version: 1, epoch: 2 }),
   ]);
   expect((await node.app.inject('/v1/models/delay')).json()).toMatchObject({
-    route: { epoch: 2, champion: 1 },
+    route: { epoch: 2, champion: 1, updatedAt: expect.stringMatching(INSTANT) },
     versions: [{ version: 1 }, { version: 0 }],
   });
   const infer = { inputs: [{ name: 'features', shape: [1, 3], datatype: 'FP32', data: [2, 0, 0] }] };
@@ -270,6 +272,8 @@ test('a canary that throws costs no answer: its errors are tallied on its arm an
         features: [1, 0, 0],
         request: { x: 1, key: 'k' },
         error: 'v2: the session is gone',
+        answeredAt: expect.stringMatching(INSTANT),
+        known: { readAt: expect.stringMatching(INSTANT) },
       },
     ],
   });
