@@ -65,7 +65,11 @@ export function registerScoringRoutes(api: Api, context: ApiContext): void {
       }
       const asOf = instantsOf(request.body);
       if (asOf === undefined && !featuresReady)
-        throw invalid('asOfColumn', undefined, 'asOfColumn or asOf must say when the features are as of');
+        throw invalid(
+          'asOfColumn',
+          undefined,
+          'asOfColumn or asOf must say when the features are as of (serin score: --as-of)',
+        );
       if (version === undefined) await getModel(db, model);
       else await getVersion(db, model, version);
       const asked: ScoreRequest = {

@@ -1,3 +1,4 @@
+import { relative } from 'node:path';
 import { MODEL, type Story } from './story.ts';
 import { interval, type Progress, whole } from './progress.ts';
 import type { EmbeddedPlatform } from '../../../platform/embedded/embedded-platform.ts';
@@ -47,6 +48,9 @@ export async function printSummary(story: Story, platform: EmbeddedPlatform, pro
   process.stdout.write(`all workflows       ${platform.temporalUiUrl}\n`);
   process.stdout.write(`API and its docs    ${platform.apiUrl}/docs\n`);
   process.stdout.write(`metrics             ${Object.values(platform.metricsUrls).join('  ')}\n`);
+  process.stdout.write(
+    `commands            npm run serin -- --home ${relative('', platform.home)} models show flight-delay\n`,
+  );
 }
 
 function table(rows: readonly (readonly string[])[]): string {
