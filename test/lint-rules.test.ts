@@ -147,7 +147,7 @@ beforeAll(async () => {
     );
   });
   found = (JSON.parse(output) as { diagnostics: typeof found }).diagnostics;
-}, 60_000);
+}, 180_000);
 afterAll(() => rm(root, { recursive: true, force: true }));
 
 test.each(Object.entries(VIOLATIONS))('%s is refused', (path, { rule, says }) => {

@@ -276,7 +276,7 @@ function naiveCell(events: Events, row: Record<string, ScalarValue>, name: strin
 
 test(
   'a dataset of real flights equals a scan of all events, cell by cell, and the same input gives the same bytes',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     const [duckdb, blobs, workDir] = [await aDuckDb(), new FolderOfBlobs(), await aFolder()];
     const log = await flightsLog(duckdb, blobs, realFlights(2));
@@ -325,7 +325,7 @@ test(
   },
 );
 
-test('statistics freeze the deciles of the training rows', { timeout: 60_000 }, async () => {
+test('statistics freeze the deciles of the training rows', { timeout: 180_000 }, async () => {
   const [duckdb, blobs, workDir] = [await aDuckDb(), new FolderOfBlobs(), await aFolder()];
   const log = await flightsLog(duckdb, blobs, realFlights(1));
   const { manifest } = await buildDataset(anInput(log, blobs, workDir));

@@ -48,7 +48,7 @@ async function aBuild(duckdb: DuckDb, blobs: FolderOfBlobs, text: string): Promi
 
 test(
   'a query gives the rows, of what is known at the cut, the same bytes every time',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     const [duckdb, blobs] = [await aDuckDb(), new FolderOfBlobs()];
     const input = await aBuild(duckdb, blobs, QUERY);
@@ -168,7 +168,7 @@ test('a label without a window has no event to belong to', async () => {
   });
 });
 
-test('a query that would run for ever ends with the build', { timeout: 30_000 }, async () => {
+test('a query that would run for ever ends with the build', { timeout: 180_000 }, async () => {
   const [duckdb, blobs] = [await aDuckDb(), new FolderOfBlobs()];
   const endless = `SELECT count(*) AS as_of, 'a' AS customer, 'b' AS home, 'c' AS away
     FROM range(10000000) a(x), range(10000000) b(y) WHERE x * y % 7 = 3`;

@@ -143,7 +143,7 @@ test('a run that hangs is given up, fails what waits behind it, and the model co
   expect(lost[0]).toBe('slow: its thread did not answer within 1 ms');
   await model.release();
   await impatient.close();
-}, 60_000);
+}, 180_000);
 
 test.each([
   ['40 MB of weights', 'thread', denseOnnx({ width: 8, hidden: 1_800, layers: 4 })],
@@ -246,7 +246,7 @@ test('weights of 400 MB beside a model stay in their file: mapped, not read', as
   // mapped pages count as resident too: what is bounded is what belongs to the process alone
   expect(await anonymousBytes()).toBeLessThan(before + 150e6);
   await loaded.release();
-}, 60_000);
+}, 180_000);
 
 test('loading and letting go 40 times leaves memory where it was', async () => {
   const paths = [
@@ -260,7 +260,7 @@ test('loading and letting go 40 times leaves memory where it was', async () => {
   const before = process.memoryUsage.rss();
   await cycle(40);
   expect((process.memoryUsage.rss() - before) / 2 ** 20).toBeLessThan(80);
-}, 60_000);
+}, 180_000);
 
 test('a file is hashed in the thread that loads', async () => {
   const path = await aFile(Buffer.from('abc'));

@@ -46,7 +46,7 @@ async function temporal(server: RunningTemporal, ...args: string[]): Promise<str
 
 test(
   'workflows, search attributes and 30 days of retention outlive a kill -9 of the server',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     const first = await start();
     const attributes = await temporal(first, 'operator', 'search-attribute', 'list');
@@ -61,7 +61,7 @@ test(
   },
 );
 
-test('a given port that is taken is named', { timeout: 60_000 }, async () => {
+test('a given port that is taken is named', { timeout: 180_000 }, async () => {
   const port = await freePort();
   const squatter = createServer().listen(port, '127.0.0.1');
   try {
