@@ -42,11 +42,25 @@ export async function startPrimary(config: Config, logger: Logger, shutdown: Shu
       if (isReadinessMessage(message)) slot.ready = message.ready;
       else relay(worker, message);
     });
+    const startAgain = (): void => {
+      setTimeout(() => !stopping && start(nodeId), RESTART_AFTER_MS);
+    };
     worker.once('exit', (code, signal) => {
       slot.ready = false;
       if (stopping) return;
       logger.error({ worker: nodeId, code, signal }, 'a serving process has ended; starting it again');
-      setTimeout(() => !stopping && start(nodeId), RESTART_AFTER_MS);
+      startAgain();
+    });
+    // unheard, either would end this process, and the serving ones with it
+    worker.on('error', (error) => {
+      if (worker.process.pid !== undefined) {
+        // it has died and its end is not known here yet: a scrape or a question of another process came in between
+        logger.warn({ err: error, worker: nodeId }, 'a message did not reach a serving process');
+        return;
+      }
+      // of one that never began there is no exit
+      logger.error({ err: error, worker: nodeId }, 'a serving process could not be started; trying again');
+      startAgain();
     });
   }
 

@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -175,4 +176,36 @@ test('a serving process that dies is started again under its name; the page of m
   const metrics = await (await fetch(`${metricsUrl}/metrics`)).text();
   for (const node of ['tier-1', 'tier-2'])
     expect(metrics).toMatch(new RegExp(`serin_inference_route_epoch\\{[^}]*node="${node}"[^}]*\\} 1`));
+});
+
+test('a serving process that dies under a scrape, before its end is known, takes nobody with it', async () => {
+  const { hostname, port } = new URL(metricsUrl);
+  const socket = connect(Number(port), hostname);
+  const scrape = (path: string): void => void socket.write(`GET ${path} HTTP/1.1\r\nhost: ${hostname}\r\n\r\n`);
+  try {
+    scrape('/health/live');
+    await once(socket, 'data');
+    const [victim] = await workerPids();
+    // what has come by the time the primary goes on, it finds in this order
+    tier.kill('SIGSTOP');
+    scrape('/metrics');
+    process.kill(victim!, 'SIGKILL');
+    await eventually('the serving process is dead', async () => {
+      const status = await readFile(`/proc/${victim}/status`, 'utf8');
+      if (!/^State:\s+Z/m.test(status)) throw new Error(status);
+      return true;
+    });
+    tier.kill('SIGCONT');
+    await once(socket, 'data');
+  } finally {
+    tier.kill('SIGCONT');
+    socket.destroy();
+  }
+  await eventually('another one is started', async () => {
+    const pids = await workerPids();
+    if (pids.length < 2) throw new Error(`serving processes: ${pids.join(', ')}`);
+    return true;
+  });
+  await untilReady(metricsUrl);
+  expect(tier.exitCode).toBeNull();
 });
