@@ -16,9 +16,10 @@ export interface AppliedWatch {
 /** The streamer announces what it applied by NOTIFY; one connection listens, from the first wait on. */
 export function watchApplied(db: Kysely<Tables>, pool: Pool): AppliedWatch {
   const waiting = new Set<() => void>();
-  let listener: Promise<PoolClient | undefined> | undefined;
+  /** Gives the connection back; undefined: there is none. */
+  let listener: Promise<(() => void) | undefined> | undefined;
 
-  async function listen(): Promise<PoolClient | undefined> {
+  async function listen(): Promise<(() => void) | undefined> {
     let client: PoolClient;
     try {
       client = await pool.connect();
@@ -26,13 +27,23 @@ export function watchApplied(db: Kysely<Tables>, pool: Pool): AppliedWatch {
       listener = undefined; // polling answers meanwhile, the next wait tries again
       return undefined;
     }
-    client.on('notification', () => waiting.forEach((wake) => wake()));
-    client.on('error', () => {
+    let isOurs = true;
+    // once: a broken connection says so by an event or two, and fails what was asked on it
+    const giveBack = (): void => {
+      if (!isOurs) return;
+      isOurs = false;
       listener = undefined;
       client.release(true);
-    });
-    await client.query('listen serin_applied');
-    return client;
+    };
+    client.on('notification', () => waiting.forEach((wake) => wake()));
+    client.on('error', giveBack);
+    try {
+      await client.query('listen serin_applied');
+      return giveBack;
+    } catch {
+      giveBack(); // as above: who waits is answered by polling, not by this error
+      return undefined;
+    }
   }
 
   return {
@@ -51,8 +62,8 @@ export function watchApplied(db: Kysely<Tables>, pool: Pool): AppliedWatch {
 
     async close() {
       waiting.forEach((wake) => wake());
-      const client = await listener;
-      client?.release(true);
+      const giveBack = await listener;
+      giveBack?.();
     },
   };
 

@@ -15,25 +15,34 @@ export interface TopicLocks {
  */
 export function createTopicLocks(pool: Pool): TopicLocks {
   let connection: Promise<PoolClient> | undefined;
+  let connected: PoolClient | undefined;
   const held = new Set<string>();
 
   const connect = (): Promise<PoolClient> => {
     connection ??= pool.connect().then((client) => {
-      client.once('error', () => {
-        held.clear();
-        connection = undefined;
-        client.release(true);
-      });
+      connected = client;
+      client.on('error', () => giveBack(client));
       return client;
     });
     return connection;
   };
 
+  /** Once for a connection; what it held is free. */
+  const giveBack = (client: PoolClient): void => {
+    if (connected !== client) return;
+    connected = undefined;
+    connection = undefined;
+    held.clear();
+    client.release(true);
+  };
+
   return {
     async acquire(topic) {
       if (held.has(topic)) return true;
+      const connecting = connect();
+      let client: PoolClient | undefined;
       try {
-        const client = await connect();
+        client = await connecting;
         const { rows } = await client.query<{ acquired: boolean }>(
           'select pg_try_advisory_lock($1, hashtext($2)) as acquired',
           [LOCK_CLASS, topic],
@@ -41,13 +50,18 @@ export function createTopicLocks(pool: Pool): TopicLocks {
         if (rows[0]?.acquired === true) held.add(topic);
         return held.has(topic);
       } catch (error) {
-        if (held.size === 0) connection = undefined;
+        if (client === undefined) {
+          if (connection === connecting) connection = undefined;
+        } else if (held.size === 0) {
+          // kept, each try would take another one of the pool
+          giveBack(client);
+        }
         throw error;
       }
     },
     close() {
       // a connection that goes back to the pool would keep its locks
-      void connection?.then((client) => client.release(true)).catch(() => undefined);
+      void connection?.then(giveBack, () => undefined);
       connection = undefined;
       held.clear();
     },

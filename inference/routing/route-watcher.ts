@@ -32,6 +32,7 @@ export class RouteWatcher {
   #listener: pg.Client | undefined;
   #reconnect: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> | undefined;
+  #beating: Promise<void> | undefined;
   #again = false;
   #registered = false;
   #reachable = true;
@@ -76,6 +77,7 @@ export class RouteWatcher {
     for (const timer of this.#timers) clearInterval(timer);
     clearTimeout(this.#reconnect);
     await this.#refreshing;
+    await this.#beating;
     await this.#listener?.end().catch(() => undefined);
     await this.#attempt(() => releaseLease(this.#options.db, this.#options.node.nodeId));
   }
@@ -124,7 +126,15 @@ export class RouteWatcher {
     }
   }
 
-  async #heartbeat(): Promise<void> {
+  /** One at a time: of a PostgreSQL that keeps silent they would pile up for as long as it does, each waiting for a connection. */
+  #heartbeat(): Promise<void> {
+    this.#beating ??= this.#beat().finally(() => {
+      this.#beating = undefined;
+    });
+    return this.#beating;
+  }
+
+  async #beat(): Promise<void> {
     const { db, node } = this.#options;
     await this.#attempt(async () => {
       if (!this.#registered) {
