@@ -25,14 +25,23 @@ export function directInfer(deps: InferDeps, log: FastifyBaseLogger): DirectRout
   };
 }
 
-function sendTensors(request: IncomingMessage, response: ServerResponse, { body, headerLength }: InferResponse): void {
+/** @returns undefined: it is sent */
+function sendTensors(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { body, headerLength }: InferResponse,
+): Promise<void> | undefined {
   const type = headerLength === null ? JSON_TYPE : BINARY_TYPE;
-  if (headerLength !== null) response.setHeader(HEADER_LENGTH, headerLength);
   const encoding = encodingFor(request.headers['accept-encoding'], body);
   if (encoding === undefined) {
+    if (headerLength !== null) response.setHeader(HEADER_LENGTH, headerLength);
     send(request, response, { status: 200, type, body });
-    return;
+    return undefined;
   }
-  response.setHeader('content-encoding', encoding);
-  void encodeBody(encoding, body).then((bytes) => send(request, response, { status: 200, type, body: bytes }));
+  // one that cannot be compressed (there is no memory for it) is an error that is told, without these headers
+  return encodeBody(encoding, body).then((bytes) => {
+    if (headerLength !== null) response.setHeader(HEADER_LENGTH, headerLength);
+    response.setHeader('content-encoding', encoding);
+    send(request, response, { status: 200, type, body: bytes });
+  });
 }

@@ -17,6 +17,7 @@ import {
 } from './datatypes.ts';
 import { type Priority, priorityOfLevel } from '../admission/priority.ts';
 import { refusal } from './describe.ts';
+import { refuseCostlyJson } from './json-bounds.ts';
 import type { Tensor, TensorMetadata, TensorModel } from './model.ts';
 
 export interface InferRequest {
@@ -341,6 +342,7 @@ export function timeoutOf(timeout: unknown): number {
 export function parseJson(bytes: Buffer): unknown {
   // decoded with replacement characters, two different ids or keys could become one
   if (!isUtf8(bytes)) throw refusal('the body is no UTF-8');
+  refuseCostlyJson(bytes);
   try {
     return JSON.parse(bytes.toString('utf8'));
   } catch (error) {
