@@ -15,7 +15,14 @@ interface TypeBoxProvider extends FastifyTypeProvider {
 }
 export type Api = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, Logger, TypeBoxProvider>;
 
-export const Name = Type.String({ pattern: '^[A-Za-z][A-Za-z0-9_.-]{0,62}$', examples: ['flight-delay'] });
+/** By what it names, so that the examples of the description are those of one project. */
+const nameLike = (example: string) => Type.String({ pattern: '^[A-Za-z][A-Za-z0-9_.-]{0,62}$', examples: [example] });
+export const Name = nameLike('flight-delay');
+export const ProjectName = nameLike('flights');
+export const SourceName = nameLike('flights');
+/** No entity of the flights: what takes one forgets it for good. */
+export const EntityName = nameLike('customer');
+export const FeatureName = nameLike('mean_delay');
 export const Version = Type.Integer({ minimum: 0, maximum: 1_000_000, examples: [2] });
 export const Digest = Type.String({ pattern: '^[0-9a-f]{4,64}$', examples: ['9f86d081884c'] });
 export const Limit = Type.Integer({ minimum: 1, maximum: 500, default: 50, description: 'How many at most.' });

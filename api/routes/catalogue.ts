@@ -8,7 +8,7 @@ import { nearestName } from '../../domain/project/names.ts';
 import { versioned } from '../../domain/project/spec.ts';
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
-import { answers, type Api, Document, Maybe, Name } from '../route-schema.ts';
+import { answers, type Api, Document, Maybe, ProjectName, FeatureName } from '../route-schema.ts';
 
 const ColumnType = Type.Enum(['i64', 'f64', 'bool', 'str', 'ts']);
 const Versioned = Type.String({ pattern: '^[a-z][a-z0-9_-]{0,62}@[0-9]{1,7}$', examples: ['origin_delays@1'] });
@@ -61,7 +61,7 @@ export function registerCatalogueRoutes(api: Api, { db }: ApiContext): void {
       schema: {
         tags: ['features'],
         summary: 'The catalogue: every feature, what it comes from and who reads it',
-        querystring: Type.Object({ project: Type.Optional(Name) }),
+        querystring: Type.Object({ project: Type.Optional(ProjectName) }),
         response: answers(
           {
             200: {
@@ -83,8 +83,8 @@ export function registerCatalogueRoutes(api: Api, { db }: ApiContext): void {
       schema: {
         tags: ['features'],
         summary: 'One feature',
-        params: Type.Object({ definition: Versioned, feature: Name }),
-        querystring: Type.Object({ project: Type.Optional(Name) }),
+        params: Type.Object({ definition: Versioned, feature: FeatureName }),
+        querystring: Type.Object({ project: Type.Optional(ProjectName) }),
         response: answers({ 200: { description: 'The feature.', schema: Feature } }, [
           'PROJECT_NOT_FOUND',
           'FEATURE_NOT_FOUND',
@@ -106,7 +106,7 @@ export function registerCatalogueRoutes(api: Api, { db }: ApiContext): void {
       schema: {
         tags: ['features'],
         summary: 'The input of a model: its columns, JSON Schemas of request and row, and the signature of its file',
-        params: Type.Object({ name: Name, set: Versioned }),
+        params: Type.Object({ name: ProjectName, set: Versioned }),
         response: answers(
           {
             200: {

@@ -8,7 +8,7 @@ import type { EntitySpec } from '../../domain/project/spec.ts';
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
 import { operationAnswers, startOperation, Waiting } from '../operations.ts';
-import { answers, type Api, At, Body, Document, Key, Maybe, Name, Reason } from '../route-schema.ts';
+import { answers, type Api, At, Body, Document, Key, Maybe, Reason, ProjectName, EntityName } from '../route-schema.ts';
 
 const ForgetRequestView = Type.Object({
   id: Type.String(),
@@ -34,11 +34,11 @@ export function registerEntityRoutes(api: Api, context: ApiContext): void {
         summary: 'Remove one entity from every place, for good',
         description:
           'Log, buffer, quarantine, online store, logged predictions, files of datasets. Its key is blocked first, and a scan at the end finds nothing or fails the operation; sent again with the same requestId it goes on. The key is in no workflow history, and no longer in the database once it is done.',
-        params: Type.Object({ entity: Name }),
+        params: Type.Object({ entity: EntityName }),
         querystring: Waiting,
         body: Body(
           {
-            project: Type.Optional(Name),
+            project: Type.Optional(ProjectName),
             key: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])),
             reason: Reason,
             requestId: Type.Optional(Key),

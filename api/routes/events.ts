@@ -6,7 +6,7 @@ import { openEventIndex } from '../../platform/event-index.ts';
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
 import { createEventIntake } from '../event-intake.ts';
-import { answers, type Api, Body, Instant, Maybe, Name, readInstant } from '../route-schema.ts';
+import { answers, type Api, Body, Instant, Maybe, readInstant, SourceName } from '../route-schema.ts';
 
 const EVENTS_MAX = 5_000;
 const APPLIED_WAIT_MS = 5_000;
@@ -38,7 +38,7 @@ export function registerEventRoutes(api: Api, { db, blobs, applied, closing, now
         summary: 'Push events as they become known',
         description:
           'Each event is checked by the contract of its source. Good ones are kept even if others are refused; one that was taken in before, whenever and by whatever way, is not kept twice. In a source with versions only the very same row is the same; in one with an operation column a row may retract an event or end a key.',
-        params: Type.Object({ source: Name }),
+        params: Type.Object({ source: SourceName }),
         querystring: Type.Object({
           wait: Type.Optional(
             Type.Enum(['applied'], {

@@ -6,7 +6,7 @@ import { versioned } from '../../domain/project/spec.ts';
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
 import { IdempotencyHeaders, keyOf, operationAnswers, startOperation, Waiting } from '../operations.ts';
-import { answers, type Api, At, Body, Instant, Name, readInstant } from '../route-schema.ts';
+import { answers, type Api, At, Body, Instant, readInstant, ProjectName } from '../route-schema.ts';
 
 const Seconds = (description: string) => Type.Union([Type.Number(), Type.Null()], { description });
 
@@ -38,7 +38,7 @@ export function registerFeatureRoutes(api: Api, context: ApiContext): void {
       schema: {
         tags: ['features'],
         summary: 'How fresh the online views are, on two clocks',
-        querystring: Type.Object({ project: Type.Optional(Name) }),
+        querystring: Type.Object({ project: Type.Optional(ProjectName) }),
         response: answers(
           { 200: { description: 'Every view in use.', schema: Type.Object({ views: Type.Array(Freshness) }) } },
           ['PROJECT_NOT_FOUND'],
@@ -59,7 +59,7 @@ export function registerFeatureRoutes(api: Api, context: ApiContext): void {
         querystring: Waiting,
         body: Body(
           {
-            project: Name,
+            project: ProjectName,
             views: Type.Optional(
               Type.Array(Type.String({ examples: ['origin_delays@1'] }), {
                 minItems: 1,

@@ -4,9 +4,10 @@ import { planApply } from '../../db/project-plan.ts';
 import { getProject, listProjects } from '../../db/projects.ts';
 import { type ErrorCode, SerinError } from '../../domain/errors.ts';
 import { checkProjectSpec } from '../../domain/project/check.ts';
+import { PROJECT_FORMAT, type ProjectSpec } from '../../domain/project/spec.ts';
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
-import { answers, type Api, At, Body, Document, Name } from '../route-schema.ts';
+import { answers, type Api, At, Body, Document, ProjectName } from '../route-schema.ts';
 
 /** What `checkProjectSpec` refuses. */
 const SPEC_PROBLEMS: readonly ErrorCode[] = [
@@ -43,6 +44,20 @@ const Plan = Type.Object({
   backfill: Type.Array(Type.String(), { description: 'Views to materialise after the apply.' }),
 });
 
+/** The least that is a project, for examples: it is taken as it is. */
+const emptySpec = (name: string): ProjectSpec => ({
+  format: PROJECT_FORMAT,
+  name,
+  description: 'Will this flight be late?',
+  sources: [],
+  entities: [],
+  views: [],
+  spines: [],
+  labels: [],
+  featureSets: [],
+  models: [],
+});
+
 export function registerProjectRoutes(api: Api, { db, blobs, now }: ApiContext): void {
   api.get(
     '/projects',
@@ -71,7 +86,7 @@ export function registerProjectRoutes(api: Api, { db, blobs, now }: ApiContext):
       schema: {
         tags: ['projects'],
         summary: 'The current version of a project',
-        params: Type.Object({ name: Name }),
+        params: Type.Object({ name: ProjectName }),
         response: answers(
           {
             200: {
@@ -99,10 +114,10 @@ export function registerProjectRoutes(api: Api, { db, blobs, now }: ApiContext):
       schema: {
         tags: ['projects'],
         summary: 'What applying a project would change; nothing is changed',
-        params: Type.Object({ name: Name }),
+        params: Type.Object({ name: ProjectName }),
         body: Body(
           { spec: Document('The project spec (format serin.project/1), as `serin plan` makes it.') },
-          { examples: [{ spec: { format: 'serin.project/1', name: 'flights' } }] },
+          { examples: [{ spec: emptySpec('flights') }] },
         ),
         response: answers(
           { 200: { description: 'Definition by definition, a sentence each.', schema: Plan } },
@@ -143,7 +158,7 @@ export function registerProjectRoutes(api: Api, { db, blobs, now }: ApiContext):
               Type.String({ description: 'The code that made it, base64.', pattern: '^[A-Za-z0-9+/]*={0,2}$' }),
             ),
           },
-          { examples: [{ spec: { format: 'serin.project/1', name: 'flights' } }] },
+          { examples: [{ spec: emptySpec('example') }] },
         ),
         response: answers(
           {

@@ -5,7 +5,7 @@ import { getProject, getProjectOfSource, listProjects } from '../../db/projects.
 import { may } from '../access.ts';
 import type { ApiContext } from '../context.ts';
 import { operationAnswers, startOperation, Waiting } from '../operations.ts';
-import { answers, type Api, At, Body, Document, Key, Maybe, Name } from '../route-schema.ts';
+import { answers, type Api, At, Body, Document, Key, Maybe, SourceName } from '../route-schema.ts';
 import { Reason } from './events.ts';
 
 const Batch = Type.Object({
@@ -82,7 +82,7 @@ export function registerSourceRoutes(api: Api, context: ApiContext): void {
       schema: {
         tags: ['sources'],
         summary: 'The batches of a source, in the order of their arrival',
-        params: Type.Object({ source: Name }),
+        params: Type.Object({ source: SourceName }),
         response: answers(
           { 200: { description: 'The batches.', schema: Type.Object({ batches: Type.Array(Batch) }) } },
           ['SOURCE_NOT_FOUND'],
@@ -104,7 +104,7 @@ export function registerSourceRoutes(api: Api, context: ApiContext): void {
         summary: 'Ingest a file as one batch',
         description:
           'The path is one that the workers see. The same batch with the same bytes changes nothing; with other bytes it is refused: corrected data is a new batch.',
-        params: Type.Object({ source: Name }),
+        params: Type.Object({ source: SourceName }),
         querystring: Waiting,
         body: Body(
           {
@@ -151,7 +151,7 @@ export function registerSourceRoutes(api: Api, context: ApiContext): void {
       schema: {
         tags: ['sources'],
         summary: 'Write the pushed events into the log',
-        params: Type.Object({ source: Name }),
+        params: Type.Object({ source: SourceName }),
         querystring: Waiting,
         response: operationAnswers(['SOURCE_NOT_FOUND', 'STORAGE_FULL']),
       },
@@ -186,7 +186,7 @@ export function registerSourceRoutes(api: Api, context: ApiContext): void {
         summary: "Bring the small files of a source's log together",
         description:
           'Starts by itself after a batch when there are many. Rows, and the datasets made of them, stay as they are.',
-        params: Type.Object({ source: Name }),
+        params: Type.Object({ source: SourceName }),
         querystring: Waiting,
         response: operationAnswers(['SOURCE_NOT_FOUND', 'STORAGE_FULL']),
       },
@@ -219,7 +219,7 @@ export function registerSourceRoutes(api: Api, context: ApiContext): void {
         summary: 'Kafka records that broke the contract of a source, the newest first',
         description:
           'The newest 10,000 of each partition are kept. Rows of files that were refused are in the quarantine file of their batch.',
-        params: Type.Object({ source: Name }),
+        params: Type.Object({ source: SourceName }),
         querystring: Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })) }),
         response: answers(
           {

@@ -44,6 +44,18 @@ test('a plan says sentence by sentence what an apply would do, to everybody who 
   expect((await viewer.get('/v1/projects/flights')).body.digest).toBe(api.flights.digest);
 });
 
+test('the description’s examples of projects are taken as they are, and name what there is', async () => {
+  const { paths } = (await api.app.inject({ url: '/docs/json' })).json();
+  const plan = paths['/v1/projects/{name}/plan'].post;
+  const { example } = plan.requestBody.content['application/json'];
+  const named = (described: Loose, parameter: string): string =>
+    described.parameters.find(({ name }: Loose) => name === parameter).example;
+  const planned = await viewer.send('POST', `/v1/projects/${named(plan, 'name')}/plan`, example);
+  expect(planned).toMatchObject({ status: 200, body: { project: 'flights', isNew: false } });
+  const source = named(paths['/v1/sources/{source}/batches'].get, 'source');
+  expect((await viewer.get(`/v1/sources/${source}/batches`)).status).toBe(200);
+});
+
 test('a plan under the name of another project is refused', async () => {
   const plan = await viewer.send('POST', '/v1/projects/parcels/plan', { spec: api.flights.spec });
   expect(plan).toMatchObject({ status: 400, body: { code: 'INPUT_INVALID', field: 'body/spec/name' } });
