@@ -1,3 +1,4 @@
+import type { AddressInfo } from 'node:net';
 import { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { expect, test } from 'vitest';
@@ -122,4 +123,26 @@ test('metrics carry the process, the node and the event loop', async () => {
   const reply = await aServer(undefined, createMetrics({ service: 'api', node: 'n1' })).inject('/metrics');
   expect(reply.body).toMatch(/serin_event_loop_utilization\{service="api",node="n1"\} [\d.e-]+/);
   expect(reply.body).toContain('process_resident_memory_bytes');
+});
+
+test('a connection that is lost while it is accepted ends nothing', async () => {
+  const app = aServer();
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  try {
+    // as libuv hands on EPROTO from accept(2)
+    const { _handle: handle } = app.server as unknown as { _handle: { onconnection(status: number): void } };
+    expect(() => handle.onconnection(-71)).not.toThrow();
+    const { port } = app.server.address() as AddressInfo;
+    expect((await fetch(`http://127.0.0.1:${port}/health/live`)).status).toBe(200);
+  } finally {
+    await app.close();
+  }
+});
+
+test('an address that is taken is told by listen', async () => {
+  const [first, second] = [aServer(), aServer()];
+  await first.listen({ host: '127.0.0.1', port: 0 });
+  const { port } = first.server.address() as AddressInfo;
+  await expect(second.listen({ host: '127.0.0.1', port })).rejects.toThrow('EADDRINUSE');
+  await Promise.all([first.close(), second.close()]);
 });

@@ -96,6 +96,11 @@ export function createHttpServer({
     }),
   });
   if (connections !== undefined) app.server.maxConnections = connections.maxConnections;
+  // Linux hands errors of the network to accept(2), for a connection that is lost by then. Unheard, one would end the process. What
+  // goes wrong before it listens, `listen` tells.
+  app.server.on('error', (error) => {
+    if (app.server.listening) logger.warn({ err: error }, 'a connection could not be accepted');
+  });
   app.setValidatorCompiler(({ schema, httpPart }) => validatorOf(schema as TSchema, httpPart ?? 'body'));
   app.setErrorHandler((error, request, reply) => {
     const { status, retryAfterMs, body } = answerError(error, request, app.log);
