@@ -1,5 +1,5 @@
 import type { Worker } from 'node:cluster';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { relayBetween } from './process-group.ts';
 
 /** A process as the primary sees it: it keeps what it is told. */
@@ -38,4 +38,20 @@ test('a process that is still starting is not waited for: it would not hear the 
   relay(ready.worker, answer);
   expect(starting.told).toEqual([]);
   expect(ready.told).toEqual([ask, answer]);
+});
+
+test('a question that a process never answers is forgotten when who asked has given up', () => {
+  vi.useFakeTimers();
+  try {
+    const [hanging, asker] = [aWorker(), aWorker()];
+    const relay = relayBetween(() => [hanging.worker, asker.worker]);
+    for (const { worker } of [hanging, asker]) relay(worker, join);
+    relay(asker.worker, ask);
+    relay(asker.worker, answer);
+    vi.advanceTimersByTime(60_000);
+    relay(hanging.worker, answer);
+    expect(asker.told).toEqual([ask]);
+  } finally {
+    vi.useRealTimers();
+  }
 });

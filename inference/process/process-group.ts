@@ -125,6 +125,8 @@ export function relayBetween(workers: () => readonly Worker[]): (from: Worker, m
     } else if (isAsk(message)) {
       const asked = workers().filter((worker) => worker.isConnected() && joined.has(worker));
       open.set(message.id, { asker: from, missing: new Set(asked), answers: [] });
+      // who asked has given up by then; what a process that hangs never answers must not pile up here
+      setTimeout(() => open.delete(message.id), ANSWER_WITHIN_MS).unref();
       for (const worker of asked) worker.send(message);
       settle(message.id);
     } else if (isAnswer(message)) {
