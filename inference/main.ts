@@ -44,6 +44,7 @@ async function startRouted(config: Config, logger: Logger, shutdown: Shutdown): 
   ]);
   const features = openFeatures(config.onlineStoreUrl);
   shutdown.onClose('online store', () => features.close());
+  await features.connect();
   return startRoutedNode({ config, logger, inputOf: features.inputOf, store: features.store });
 }
 

@@ -440,7 +440,7 @@ test('every random history keeps the laws of a rollout, and ends', () => {
   // The histories reach both ends often enough for the laws to mean something.
   expect(ends.get('promoted') ?? 0).toBeGreaterThan(30);
   expect(ends.get('rolledBack') ?? 0).toBeGreaterThan(500);
-}, 60_000);
+});
 
 function checkStep(
   spec: RolloutSpec,

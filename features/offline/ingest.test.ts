@@ -381,7 +381,7 @@ describe('the contract in SQL', () => {
       }),
       { numRuns: 40 },
     );
-  }, 60_000);
+  });
 
   test.each(['UTC', 'America/New_York', null])(
     'accepts, refuses, times and identifies the same rows as the row contract (zone %s)',
@@ -416,7 +416,6 @@ describe('the contract in SQL', () => {
         { numRuns: 40 },
       );
     },
-    60_000,
   );
 });
 

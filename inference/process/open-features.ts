@@ -8,6 +8,11 @@ const READ_TIMEOUT_MS = 500;
 const MAX_READERS = 256;
 
 export interface Features extends Required<Pick<RoutedNodeOptions, 'inputOf' | 'store' | 'storeTimeoutMs'>> {
+  /**
+   * Makes the connection, so that the first answers need not: on a busy machine it takes longer than a read may. A store that does
+   * not answer fails the reads, not this.
+   */
+  connect(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -30,6 +35,9 @@ export function openFeatures(onlineStoreUrl: string, readTimeoutMs = READ_TIMEOU
       if (readers.size >= MAX_READERS) readers.clear();
       readers.set(key, reader);
       return reader;
+    },
+    async connect() {
+      await store.cursors(['']).catch(() => undefined);
     },
     close,
   };
