@@ -76,18 +76,37 @@ export async function findOperation(
   workflowId: string,
   wait: boolean,
 ): Promise<Operation> {
-  const gone = new AbortController();
-  const abort = () => gone.abort();
-  reply.raw.once('close', abort);
-  const signal = AbortSignal.any([gone.signal, context.closing]);
-  const found = await context.workflows.find(workflowId, wait ? { waitMs: WAIT_MS, signal } : {});
-  reply.raw.off('close', abort);
+  const found = wait
+    ? await whileAsked(context, reply, (signal) => context.workflows.find(workflowId, { waitMs: WAIT_MS, signal }))
+    : await context.workflows.find(workflowId);
   if (found === undefined)
     throw new SerinError(
       'NOT_FOUND',
       `there is no workflow "${workflowId}"; closed ones are forgotten after their retention`,
     );
   return found;
+}
+
+/**
+ * Until the client hangs up or the server closes. Not by AbortSignal.any: in Node 20 a signal that lives as long as the server keeps
+ * an entry for each one that was ever made of it.
+ */
+async function whileAsked<T>(
+  { closing }: Pick<ApiContext, 'closing'>,
+  { raw }: FastifyReply,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const over = new AbortController();
+  const abort = (): void => over.abort();
+  if (closing.aborted) abort();
+  closing.addEventListener('abort', abort);
+  raw.once('close', abort);
+  try {
+    return await work(over.signal);
+  } finally {
+    closing.removeEventListener('abort', abort);
+    raw.off('close', abort);
+  }
 }
 
 export function viewOf(context: ApiContext, { failure, ...operation }: Operation) {
