@@ -159,7 +159,7 @@ async function checkServices(config: Config, platform: PlatformAddresses | undef
 }
 
 async function checkDatabase(url: string): Promise<Check> {
-  const database = connectDatabase(url, { name: 'doctor', max: 1 });
+  const database = connectDatabase(url, { name: 'doctor', max: 1, patienceMs: PROBE_MS });
   const shown = url.replace(/\/\/[^@/]*@/, '//***@');
   try {
     const { rows } = await database.pool.query<{ applied: number }>(

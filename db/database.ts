@@ -28,8 +28,22 @@ function parseSafeInteger(text: string): number {
   return value;
 }
 
-export function connectDatabase(url: string, { max = 10, name }: { max?: number; name: string }): Database {
-  const pool = new pg.Pool({ connectionString: url, max, types, application_name: `serin-${name}`, keepAlive: true });
+export interface ConnectOptions {
+  readonly max?: number;
+  readonly name: string;
+  /** How long to wait for a connection, and for each answer; without end when left out. */
+  readonly patienceMs?: number;
+}
+
+export function connectDatabase(url: string, { max = 10, name, patienceMs }: ConnectOptions): Database {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max,
+    types,
+    application_name: `serin-${name}`,
+    keepAlive: true,
+    ...(patienceMs !== undefined && { connectionTimeoutMillis: patienceMs, query_timeout: patienceMs }),
+  });
   // an idle connection that breaks (a restarted server) is replaced by the pool; the next query says if it is still gone
   pool.on('error', () => undefined);
   // so is one that breaks while somebody holds it: their query fails, the process does not
