@@ -51,13 +51,19 @@ export function createScoringPipeline({
   const circuits = new Circuits<ServedVersion>(VERSION_CIRCUIT, ({ model, version }) =>
     logger.warn({ model, version }, 'a version fails too often and is left alone for a moment'),
   );
+  let storeFailure: unknown;
   const storeCircuit = new Circuit(STORE_CIRCUIT, () =>
-    logger.warn('the online store does not answer and is left alone for a moment'),
+    logger.warn({ err: storeFailure }, 'the online store does not answer and is left alone for a moment'),
   );
   const versions = () => [...table.entries.values()].flatMap(({ loaded }) => loaded);
   const scoring = createScoringMetrics(registry, { versions, circuits, store: storeCircuit, nowMs });
   const accounting = scoring.counting(both(recorder.accounting, metrics.accounting));
-  const features = createFeatureBatchReader(store, { timeoutMs: storeTimeoutMs, circuit: storeCircuit, nowMs });
+  const features = createFeatureBatchReader(store, {
+    timeoutMs: storeTimeoutMs,
+    circuit: storeCircuit,
+    nowMs,
+    onFailure: (error) => (storeFailure = error),
+  });
   const scorer = new VersionScorer({ circuits, nowMs });
   const queuedRows = (): number => queues.queuedRows;
   const cpuMs = (): number => {

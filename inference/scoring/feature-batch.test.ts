@@ -24,10 +24,17 @@ test('groups are read in one round trip and get their own states', async () => {
 
 test('a store that does not answer in time counts as failed, and is then left alone for a moment', async () => {
   const read = vi.fn<OnlineReader['read']>(() => new Promise(() => undefined));
-  const reader = createFeatureBatchReader({ read }, aGuard());
+  const told: unknown[] = [];
+  const circuit = new Circuit(STORE_CIRCUIT, () => void told.push('it is left alone'));
+  const reader = createFeatureBatchReader(
+    { read },
+    { ...aGuard(), circuit, onFailure: (error) => void told.push((error as Error).message) },
+  );
   const failure = reader.read([group('a')]).catch((error: unknown) => error);
   await vi.advanceTimersByTimeAsync(100);
   expect(await failure).toMatchObject({ message: 'the online store did not answer within 100 ms' });
+  // the reason is known when the log says that it is left alone
+  expect(told).toEqual(['the online store did not answer within 100 ms', 'it is left alone']);
   await expect(reader.read([group('a')])).rejects.toThrow('left alone');
   expect(read).toHaveBeenCalledTimes(1);
   await vi.advanceTimersByTimeAsync(1_000);

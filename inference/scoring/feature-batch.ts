@@ -79,6 +79,8 @@ export interface StoreGuard {
   /** While it is open the store is left alone, so that requests do not queue up behind its timeouts. */
   readonly circuit: Circuit;
   readonly nowMs: () => number;
+  /** Told why a read failed, before the circuit is. */
+  readonly onFailure?: (error: unknown) => void;
 }
 
 /** After one failure the store is left alone for a second; then a single read tries it. */
@@ -98,7 +100,7 @@ const NULL = FEATURE_STATUSES.indexOf('null');
 
 export function createFeatureBatchReader(
   store: OnlineReader,
-  { timeoutMs, circuit, nowMs }: StoreGuard,
+  { timeoutMs, circuit, nowMs, onFailure }: StoreGuard,
 ): FeatureBatchReader {
   async function readGuarded(refs: readonly StateRef[]): Promise<States> {
     if (!circuit.admit(nowMs())) throw new Error('the online store has just failed and is left alone for a moment');
@@ -107,6 +109,7 @@ export function createFeatureBatchReader(
       circuit.record(nowMs(), 0);
       return states;
     } catch (error) {
+      onFailure?.(error);
       circuit.record(nowMs(), 1);
       throw error;
     }
