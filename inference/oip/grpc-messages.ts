@@ -1,6 +1,8 @@
 import type { ServiceDefinition, MethodDefinition } from '@grpc/grpc-js';
 import Long from 'long';
 import protobuf from 'protobufjs';
+import type { SerinError } from '../../domain/errors.ts';
+import { refusal } from './describe.ts';
 
 /**
  * The part of the protocol's gRPC interface that Serin speaks, with the names and field numbers that its clients use
@@ -138,6 +140,48 @@ const root = protobuf.parse(SCHEMA, { keepCase: true }).root;
 
 export type Message = Readonly<Record<string, unknown>>;
 
+/** Below, the worst that a message can be is decoded in a tenth of a second. */
+const COUNTED_FROM_BYTES = 1 << 16;
+/** Inputs, outputs, parameters. */
+const MAX_PARTS = 10_000;
+/** Integers of 64 bits, which become texts, and elements that come one by one. */
+const MAX_VALUES = 1_000_000;
+const [VARINT, LENGTH_DELIMITED] = [0, 2];
+
+/**
+ * What a large message would be too costly for: two bytes are an input without anything, which becomes half a kilobyte of objects,
+ * so that 20 MB held the event loop for a minute until the memory of the process was full.
+ */
+function costlyIn(type: protobuf.Type, bytes: Uint8Array): SerinError | null {
+  if (bytes.length < COUNTED_FROM_BYTES) return null;
+  const reader = protobuf.Reader.create(bytes);
+  let parts = 0;
+  let values = 0;
+  const count = (of: protobuf.Type, end: number): void => {
+    while (reader.pos < end && parts <= MAX_PARTS && values <= MAX_VALUES) {
+      const tag = reader.uint32();
+      const field = of.fieldsById[tag >>> 3]?.resolve();
+      if ((tag & 7) !== LENGTH_DELIMITED || field === undefined) {
+        values++;
+        reader.skipType(tag & 7);
+        continue;
+      }
+      const to = reader.uint32() + reader.pos;
+      if (field.resolvedType instanceof protobuf.Type || field.map) parts++;
+      else values++;
+      if (field.resolvedType instanceof protobuf.Type && !field.map) count(field.resolvedType, to);
+      else if (field.repeated && field.type.endsWith('int64'))
+        while (reader.pos < to && values++ <= MAX_VALUES) reader.skipType(VARINT);
+      reader.pos = to;
+    }
+  };
+  count(type, bytes.length);
+  if (parts > MAX_PARTS) return refusal(`the message has more than ${MAX_PARTS} inputs, outputs and parameters`);
+  if (values > MAX_VALUES)
+    return refusal(`the message has more than ${MAX_VALUES} values one by one: send them as raw_input_contents`);
+  return null;
+}
+
 function method(name: string, request: string, response: string): MethodDefinition<Message, Message> {
   const [asked, given] = [root.lookupType(`inference.${request}`), root.lookupType(`inference.${response}`)];
   return {
@@ -145,8 +189,18 @@ function method(name: string, request: string, response: string): MethodDefiniti
     requestStream: false,
     responseStream: false,
     requestSerialize: (message) => Buffer.from(asked.encode(asked.fromObject(message)).finish()),
-    requestDeserialize: (bytes) =>
-      asked.toObject(asked.decode(bytes), { longs: String, defaults: true, arrays: true, objects: true, oneofs: true }),
+    requestDeserialize: (bytes) => {
+      const costly = costlyIn(asked, bytes);
+      // what is thrown here the library tells as an error of the server: whoever answers throws it
+      if (costly !== null) return costly as unknown as Message;
+      return asked.toObject(asked.decode(bytes), {
+        longs: String,
+        defaults: true,
+        arrays: true,
+        objects: true,
+        oneofs: true,
+      });
+    },
     responseSerialize: (message) => Buffer.from(given.encode(given.fromObject(message)).finish()),
     responseDeserialize: (bytes) =>
       given.toObject(given.decode(bytes), { longs: Number, defaults: true, arrays: true }),

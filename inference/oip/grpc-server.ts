@@ -156,6 +156,7 @@ function answering(log: Pick<Logger, 'error'>): (body: Body) => handleUnaryCall<
     void (async () => {
       const trace = traceOf(call);
       try {
+        if (call.request instanceof SerinError) throw call.request;
         const message = await body(call.request, call);
         if (trace !== undefined) call.sendMetadata(withTrace(new Metadata(), trace));
         callback(null, message);
