@@ -1,4 +1,8 @@
 import { EventEmitter } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { createLogger } from './logger.ts';
 import { createShutdown } from './shutdown.ts';
@@ -53,4 +57,19 @@ test('a process whose parent has died ends in order', async () => {
     target.emit('disconnect');
   });
   expect(await ended).toBe(0);
+});
+
+test('an error that nobody caught is in the log of the process that it ends', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'serin-shutdown-'));
+  const file = join(folder, 'log');
+  const target = new EventEmitter();
+  createShutdown({ logger: createLogger({ service: 'test', node: 'test', level: 'info', file }), target });
+  // what node tells before it ends the process, whose output must be there by then
+  target.emit('uncaughtExceptionMonitor', new Error('nobody listens'), 'unhandledRejection');
+  expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({
+    level: 'fatal',
+    origin: 'unhandledRejection',
+    err: { message: 'nobody listens', stack: expect.stringContaining('shutdown.test') as string },
+  });
+  await rm(folder, { recursive: true });
 });

@@ -5,6 +5,7 @@ type Close = () => Promise<unknown>;
 interface ShutdownTarget {
   readonly channel?: { unref(): void } | null | undefined;
   on(event: 'SIGTERM' | 'SIGINT' | 'disconnect', listener: () => void): unknown;
+  on(event: 'uncaughtExceptionMonitor', listener: (error: Error, origin: string) => void): unknown;
 }
 
 export interface ShutdownOptions {
@@ -66,6 +67,10 @@ export function createShutdown({
       void start(signal);
     });
   }
+  // it goes on ending the process, whose state may be half changed
+  target.on('uncaughtExceptionMonitor', (error, origin) =>
+    logger.fatal({ err: error, origin }, 'the process ends by an error that nobody caught'),
+  );
   if (target.channel) {
     target.on('disconnect', () => void start('the parent process has ended'));
     target.channel.unref();

@@ -56,6 +56,9 @@ export interface GrpcListener {
   close(): Promise<void>;
 }
 
+/** Others wait at the client: one connection does not take all of the memory. */
+const MAX_CALLS_PER_CONNECTION = 1_024;
+
 /** @param address `host:port`; port 0 takes a free one @param log of errors that Serin did not throw on purpose */
 export async function startGrpcServer(
   deps: OipDeps,
@@ -65,6 +68,7 @@ export async function startGrpcServer(
   const server = new Server({
     'grpc.max_receive_message_length': MESSAGE_LIMIT_BYTES,
     'grpc.max_send_message_length': MESSAGE_LIMIT_BYTES,
+    'grpc.max_concurrent_streams': MAX_CALLS_PER_CONNECTION,
   });
   server.addService(GRPC_SERVICE, implementation(deps, log));
   const port = await new Promise<number>((resolve, reject) => {
