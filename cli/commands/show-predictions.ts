@@ -32,7 +32,7 @@ export function showPredictions(predictions: readonly Prediction[]): string {
 
 function shown({ features = {}, ...prediction }: Prediction): string {
   const { version, arm, rung, reason, answeredBy, slice } = prediction;
-  const version_ = answeredBy === undefined ? `v${version}` : `${answeredBy} v${version}`;
+  const answerer = answeredBy === undefined ? `v${version}` : `${answeredBy} v${version}`;
   return fields({
     prediction: prediction.predictionId,
     score: prediction.score,
@@ -42,7 +42,7 @@ function shown({ features = {}, ...prediction }: Prediction): string {
       prediction.threshold === undefined
         ? undefined
         : `${prediction.threshold}${typeof slice === 'string' ? ` (of ${slice})` : ''}`,
-    'answered by': `${version_} (${[...new Set([arm, rung, ...(reason === undefined ? [] : [reason])])].join(', ')})`,
+    'answered by': `${answerer} (${[...new Set([arm, rung, ...(reason === undefined ? [] : [reason])])].join(', ')})`,
     error: prediction.error,
     'as of': prediction.asOf,
     ...Object.fromEntries(Object.entries(features).map(([name, feature]) => [name, featureText(feature)])),
