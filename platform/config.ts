@@ -164,6 +164,14 @@ export const CONFIG_SCHEMA = Type.Object({
     description: 'Rows that a client which was quiet may ask at once, shared as the rate is; 0: those of a second.',
     default: 0,
   }),
+  inferenceHangSeconds: Type.Integer({
+    minimum: 0,
+    maximum: 86_400,
+    env: 'SERIN_INFERENCE_HANG_SECONDS',
+    description:
+      'A serving process that says nothing for so long, because something holds its event loop, is ended and started again, where there are several behind a port. 0: never, for a debugger.',
+    default: 30,
+  }),
   inferenceBodyMemoryMib: Type.Integer({
     minimum: 0,
     maximum: 16_777_216,

@@ -6,7 +6,7 @@ import { createHttpServer } from '../../platform/http-server.ts';
 import type { Logger } from '../../platform/logger.ts';
 import type { Shutdown } from '../../platform/shutdown.ts';
 import { relayBetween } from './process-group.ts';
-import { announceListening, isReadinessMessage } from './process-messages.ts';
+import { ALIVE_EVERY_MS, announceListening, isAliveMessage, isReadinessMessage } from './process-messages.ts';
 
 const RESTART_AFTER_MS = 500;
 
@@ -14,6 +14,8 @@ interface Slot {
   readonly nodeId: string;
   worker: Worker;
   ready: boolean;
+  /** How often it was looked at since it was last heard; null: it has not said yet that it is alive. */
+  silentLooks: number | null;
 }
 
 /** The metrics of all workers as one page; the workers' own labels keep them apart where they must be. */
@@ -36,10 +38,11 @@ export async function startPrimary(config: Config, logger: Logger, shutdown: Shu
 
   function start(nodeId: string): void {
     const worker = cluster.fork({ SERIN_NODE_ID: nodeId });
-    const slot: Slot = { nodeId, worker, ready: false };
+    const slot: Slot = { nodeId, worker, ready: false, silentLooks: null };
     slots.set(nodeId, slot);
     worker.on('message', (message: unknown) => {
-      if (isReadinessMessage(message)) slot.ready = message.ready;
+      if (isAliveMessage(message)) slot.silentLooks = 0;
+      else if (isReadinessMessage(message)) slot.ready = message.ready;
       else relay(worker, message);
     });
     const startAgain = (): void => {
@@ -78,6 +81,19 @@ export async function startPrimary(config: Config, logger: Logger, shutdown: Shu
     stopping = true;
     await Promise.all([...slots.values()].map(({ worker }) => ended(worker)));
   });
+
+  /** Counted in looks, not by the clock: when the machine stood still, so did this process. */
+  const looksAllowed = (config.inferenceHangSeconds * 1_000) / ALIVE_EVERY_MS;
+  const look = (): void => {
+    for (const slot of slots.values()) {
+      const { nodeId, worker } = slot;
+      if (slot.silentLooks === null || ++slot.silentLooks <= looksAllowed) continue;
+      slot.silentLooks = null;
+      logger.error({ worker: nodeId, seconds: config.inferenceHangSeconds }, 'a serving process hangs; ending it');
+      worker.process.kill('SIGKILL');
+    }
+  };
+  if (looksAllowed > 0) setInterval(look, ALIVE_EVERY_MS).unref();
 
   cluster.on('listening', (_worker, address) => {
     if (announced) return;

@@ -17,6 +17,21 @@ export interface ReadinessMessage {
   readonly ready: boolean;
 }
 
+/** What a serving process tells its primary as long as its event loop turns. */
+export interface AliveMessage {
+  readonly type: 'serin.alive';
+}
+
+export const ALIVE_EVERY_MS = 1_000;
+
+export function isAliveMessage(message: unknown): message is AliveMessage {
+  return isOfType(message, 'serin.alive');
+}
+
 export function isReadinessMessage(message: unknown): message is ReadinessMessage {
-  return typeof message === 'object' && message !== null && (message as { type?: unknown }).type === 'serin.readiness';
+  return isOfType(message, 'serin.readiness');
+}
+
+function isOfType(message: unknown, type: string): boolean {
+  return typeof message === 'object' && message !== null && (message as { type?: unknown }).type === type;
 }

@@ -4,7 +4,7 @@ import type { Config } from '../../platform/config.ts';
 import type { Logger } from '../../platform/logger.ts';
 import type { Shutdown } from '../../platform/shutdown.ts';
 import { createDrain } from '../http/drain.ts';
-import { announceListening, type ReadinessMessage } from './process-messages.ts';
+import { ALIVE_EVERY_MS, type AliveMessage, announceListening, type ReadinessMessage } from './process-messages.ts';
 import type { ServingNode } from './serving-node.ts';
 
 const READINESS_EVERY_MS = 100;
@@ -18,6 +18,7 @@ const BACKLOG = 4_096;
 export async function serve(node: ServingNode, config: Config, logger: Logger, shutdown: Shutdown): Promise<void> {
   AggregatorRegistry.setRegistries([node.registry]);
   new AggregatorRegistry();
+  reportAlive();
   const drain = createDrain(node.app);
   shutdown.onClose('node', () => node.close());
   shutdown.onClose('drain', () => {
@@ -43,6 +44,11 @@ async function serveGrpc(node: ServingNode, config: Config, logger: Logger, shut
   logger.info({ port: listener.port }, 'listening for gRPC');
 }
 
+/** When there is no primary any more, this process ends in order (see createShutdown), not by an error that nobody hears. */
+function tellPrimary(message: AliveMessage | ReadinessMessage): void {
+  process.send?.(message, undefined, undefined, () => undefined);
+}
+
 function untilReady(node: ServingNode): Promise<void> {
   if (node.isReady()) return Promise.resolve();
   return new Promise((resolve) => {
@@ -54,6 +60,13 @@ function untilReady(node: ServingNode): Promise<void> {
   });
 }
 
+function reportAlive(): void {
+  if (!cluster.isWorker) return;
+  const tell = (): void => tellPrimary({ type: 'serin.alive' });
+  tell();
+  setInterval(tell, ALIVE_EVERY_MS).unref();
+}
+
 function reportReadiness(node: ServingNode): void {
   if (!cluster.isWorker) return;
   let told = false;
@@ -61,7 +74,7 @@ function reportReadiness(node: ServingNode): void {
     const ready = node.isReady();
     if (ready === told) return;
     told = ready;
-    process.send?.({ type: 'serin.readiness', ready } satisfies ReadinessMessage);
+    tellPrimary({ type: 'serin.readiness', ready });
   };
   tell();
   setInterval(tell, READINESS_EVERY_MS).unref();

@@ -82,6 +82,7 @@ async function startTier(databaseUrl: string) {
       SERIN_INFERENCE_PORT: '0',
       SERIN_INFERENCE_PROCESSES: '2',
       SERIN_METRICS_PORT: '0',
+      SERIN_INFERENCE_HANG_SECONDS: '10',
       SERIN_LOG_LEVEL: 'fatal',
     },
   });
@@ -176,6 +177,19 @@ test('a serving process that dies is started again under its name; the page of m
   const metrics = await (await fetch(`${metricsUrl}/metrics`)).text();
   for (const node of ['tier-1', 'tier-2'])
     expect(metrics).toMatch(new RegExp(`serin_inference_route_epoch\\{[^}]*node="${node}"[^}]*\\} 1`));
+});
+
+test('a serving process that hangs is ended and started again', async () => {
+  const [victim, other] = await workerPids();
+  process.kill(victim!, 'SIGSTOP');
+  await eventually('another is in its place', async () => {
+    const pids = await workerPids();
+    expect(pids).toHaveLength(2);
+    expect(pids).toContain(other);
+    expect(pids).not.toContain(victim);
+    return true;
+  });
+  await untilReady(metricsUrl);
 });
 
 test('a serving process that dies under a scrape, before its end is known, takes nobody with it', async () => {
