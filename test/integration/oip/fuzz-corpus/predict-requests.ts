@@ -24,7 +24,7 @@ export function predictCases(path: string): HostileCase[] {
     name: 'a content type that is none',
     pieces: [httpRequest('POST', path, { 'content-type': ';;;,\\' }, instance({}))],
     status: 415,
-    rule: 'Unsupported Media Type',
+    rule: 'send application/json',
   };
   const inBody = bodies(path, [
     ['nothing', '{}', 'the field "distance" is missing'],
