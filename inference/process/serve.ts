@@ -28,20 +28,18 @@ export async function serve(node: ServingNode, config: Config, logger: Logger, s
   // the port comes from the primary over a channel that keeps no process alive (see createShutdown), so something must
   const starting = setInterval(() => undefined, READINESS_EVERY_MS);
   await untilReady(node);
+  // loaded before anything listens: a client that sees HTTP answer finds gRPC there a moment later
+  const grpc = config.inferenceGrpcPort >= 0 ? await import('../oip/grpc-server.ts') : null;
   const { inferenceHost: host, inferencePort: port } = config;
   const url = await node.app.listen({ host, port, backlog: BACKLOG });
-  if (config.inferenceGrpcPort >= 0) await serveGrpc(node, config, logger, shutdown);
+  if (grpc !== null) {
+    const listener = await grpc.startGrpcServer(node.oip, `${host}:${config.inferenceGrpcPort}`, logger);
+    shutdown.onClose('gRPC', () => listener.close());
+    logger.info({ port: listener.port }, 'listening for gRPC');
+  }
   clearInterval(starting);
   reportReadiness(node);
   if (!cluster.isWorker) announceListening(logger, { url, metricsUrl: url });
-}
-
-/** gRPC is loaded only where it is asked for. */
-async function serveGrpc(node: ServingNode, config: Config, logger: Logger, shutdown: Shutdown): Promise<void> {
-  const { startGrpcServer } = await import('../oip/grpc-server.ts');
-  const listener = await startGrpcServer(node.oip, `${config.inferenceHost}:${config.inferenceGrpcPort}`, logger);
-  shutdown.onClose('gRPC', () => listener.close());
-  logger.info({ port: listener.port }, 'listening for gRPC');
 }
 
 /** When there is no primary any more, this process ends in order (see createShutdown), not by an error that nobody hears. */

@@ -34,7 +34,7 @@ async function stoppedUnder(client: (server: ServedModels, outcome: Outcome) => 
   const server = await serve();
   const outcome: Outcome = { answered: 0, failed: [] };
   const clients = Array.from({ length: CLIENTS }, () => client(server, outcome));
-  await expect.poll(() => outcome.answered > 200 || outcome.failed.length > 0, { timeout: 20_000 }).toBe(true);
+  await expect.poll(() => outcome.answered > 200 || outcome.failed.length > 0, { timeout: 60_000 }).toBe(true);
   await server.close();
   await Promise.all(clients);
   return outcome;
@@ -129,7 +129,7 @@ test('calls over gRPC', async () => {
     );
     // the server says that it serves when HTTP does
     await new Promise<void>((resolve, reject) =>
-      client.waitForReady(Date.now() + 20_000, (error) => (error ? reject(error) : resolve())),
+      client.waitForReady(Date.now() + 60_000, (error) => (error ? reject(error) : resolve())),
     );
     for (let x = 0; ; x++) {
       try {
