@@ -4,6 +4,8 @@ const SETUP = ['test/setup/property-seed.ts'];
 const ELSEWHERE = ['**/node_modules/**', 'dist/**', '.serin/**'];
 /** What is awaited comes when the machine has time for it, which on a busy one is not within Vitest's own second. */
 const PATIENT = { poll: { timeout: 30_000 } };
+/** In CI alone, and told in the output: see docs/decisions/0023-a-second-try-in-ci.md. */
+const SECOND_TRY = process.env.CI === undefined ? 0 : 1;
 
 /**
  * `unit` lies beside the sources and needs nothing; `integration` and `e2e` share one PostgreSQL and one Temporal server
@@ -28,6 +30,7 @@ export default defineConfig({
       {
         test: {
           name: 'integration',
+          retry: SECOND_TRY,
           setupFiles: SETUP,
           include: ['test/integration/**/*.test.ts'],
           exclude: ELSEWHERE,
@@ -42,6 +45,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
+          retry: SECOND_TRY,
           include: ['test/e2e/**/*.test.ts'],
           exclude: ELSEWHERE,
           globalSetup: ['test/setup/services.ts'],

@@ -218,6 +218,7 @@ async function countTests(args) {
     'run',
     '--reporter=default',
     '--reporter=json',
+    '--reporter=./test/setup/second-tries.mjs',
     `--outputFile.json=${report}`,
     ...args,
   ]);
